@@ -1,0 +1,1 @@
+"""The nouns of the house: frozen records and settings. Nothing here imports from another floor."""

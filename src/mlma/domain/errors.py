@@ -1,0 +1,68 @@
+"""Every error that mlma raises on purpose.
+
+::
+
+    MlmaError
+    ├── DataError          a frame or file is not what was asked for
+    ├── SettingsError      a setting is unknown or out of range
+    ├── ModelError         a forecaster raised or returned something unusable
+    ├── StateError         a saved state is missing, damaged or of another version
+    └── MissingExtraError  an optional library is not installed
+
+All carry one form: what, whose, expected, got, hint.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MlmaError(Exception):
+    """Base of all errors that mlma raises on purpose."""
+
+
+class DataError(MlmaError):
+    """A frame or a file is not what was asked for."""
+
+
+class SettingsError(MlmaError):
+    """A setting is unknown or out of range."""
+
+
+class ModelError(MlmaError):
+    """A forecaster raised, or returned something that is not a forecast."""
+
+
+class StateError(MlmaError):
+    """A saved state is missing, damaged or of another version."""
+
+
+class MissingExtraError(MlmaError):
+    """An optional library is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f'{what} needs the extra `{extra}`. Hint: pip install "mlma[{extra}]".',
+        )
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> SettingsError:
+    """Return the error for a name that is not in a registry; it lists the known ones.
+
+    >>> print(unknown_name("loss", "absolut", ["absolute", "squared"]))
+    Unknown loss `absolut`. Known: absolute, squared. Hint: did you mean `absolute`?
+    """
+    names = sorted(known)
+    near = get_close_matches(got, names, n=1)
+    hint = f" Hint: did you mean `{near[0]}`?" if near else ""
+    return SettingsError(f"Unknown {kind} `{got}`. Known: {', '.join(names)}.{hint}")
+
+
+def first_three(names: Iterable[str]) -> str:
+    """Return the first three names and how many more there are, for a message.
+
+    >>> first_three(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    listed = list(names)
+    text = ", ".join(listed[:3])
+    return text if len(listed) <= 3 else f"{text} and {len(listed) - 3} more"

@@ -1,0 +1,98 @@
+"""Verdicts, decisions and their reasons; the evidence of one cycle in columns."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
+
+
+class Verdict(IntEnum):
+    """What the evidence says about a stream's loss batch."""
+
+    WAITING = 0  # the batch is not complete, or there is none
+    UNCLEAR = 1  # cannot tell: too small a reference, zero variance
+    HEALTHY = 2
+    DEGRADED = 3
+    IMPROVED = 4
+
+    @property
+    def label(self) -> str:
+        """Lower-case name, as frames and pages show it."""
+        return self.name.lower()
+
+
+class Decision(IntEnum):
+    """What the agent does about a stream."""
+
+    KEEP = 0
+    RETRAIN = 1
+    HOLD = 2  # wanted to, and did not: the gate kept the old version
+
+    @property
+    def label(self) -> str:
+        """Lower-case name, as frames and pages show it."""
+        return self.name.lower()
+
+
+class Reason(IntEnum):
+    """Why a decision was taken; the text is `REASONS`."""
+
+    NONE = 0
+    ALARM = 1
+    FOLLOW_UP = 2
+    MAX_AGE = 3
+    SCHEDULE = 4
+    EPISODE = 5
+    PENDING = 6
+    UNCLEAR = 7
+    WAITING = 8
+    GATE = 9
+    IMPROVED = 10
+    MARGIN = 11
+
+    @property
+    def label(self) -> str:
+        """The reason in words."""
+        return REASONS[self]
+
+
+REASONS: dict[Reason, str] = {
+    Reason.NONE: "loss as in the reference",
+    Reason.ALARM: "loss above the reference",
+    Reason.FOLLOW_UP: "follow-up of an alarm",
+    Reason.MAX_AGE: "maximum age reached",
+    Reason.SCHEDULE: "schedule of the policy",
+    Reason.EPISODE: "loss above the reference; the follow-ups of an earlier alarm are still due",
+    Reason.PENDING: "re-training asked for earlier and not reported yet",
+    Reason.UNCLEAR: "reference too small or without variance to tell",
+    Reason.WAITING: "batch not complete",
+    Reason.GATE: "new version not better on held-out batches",
+    Reason.IMPROVED: "loss below the reference",
+    Reason.MARGIN: "rise below the margin that matters",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen and decided, in columns of one shape.
+
+    Shape ``(n_streams,)`` for a cycle, ``(n_streams, n_batches)`` for a run. Floats are NaN where
+    there was nothing to tell; ``verdict``, ``decision`` and ``reason`` hold the codes above.
+    ``loss`` and ``reference_loss`` are mean losses per batch, ``effect`` the relative rise
+    (0.2 = 20 % above the reference), ``n`` the number of losses in the batch.
+    """
+
+    n: NDArray[np.int64]
+    loss: Floats
+    reference_loss: Floats
+    effect: Floats
+    statistic: Floats
+    p_value: Floats
+    p_adjusted: Floats
+    verdict: Codes
+    decision: Codes
+    reason: Codes
