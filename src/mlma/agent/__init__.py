@@ -1,0 +1,1 @@
+"""The agent: the order of the steps, live and in a replay."""

@@ -43,6 +43,10 @@ class MissingExtraError(MlmaError):
         super().__init__(
             f'{what} needs the extra `{extra}`. Hint: pip install "mlma[{extra}]".',
         )
+        self._made_from = (what, extra)
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), self._made_from  # an error of a worker process comes home pickled
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> SettingsError:

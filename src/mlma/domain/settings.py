@@ -89,7 +89,18 @@ class MLMA(Policy):
     side
         ``greater`` (only a higher loss is an alarm) or ``two-sided``.
     level
-        significance level of the adjusted p-value.
+        significance level of the adjusted p-values.
+    multiplicity
+        ``bh`` (Benjamini-Hochberg), ``bonferroni`` or ``none``, across the streams of a cycle.
+    accumulate
+        ``cusum``: re-train when the evidence of successive batches adds up to the level;
+        ``none``: when one batch alone reaches it.
+    allowance
+        drift, in standard deviations per batch, that the cusum forgives.
+    adjustment
+        power of the benchmark's loss by which each batch is divided before the test, so that a day
+        that is hard for every model is no alarm; 0 = none. The benchmark of a replay is the
+        seasonal naive forecast; `Agent` takes one if it is given.
     reference
         ``adaptive``: healthy batches are appended, the oldest leave; ``anchored``: keeps the best
         level seen since the last re-training; ``fixed``: stays as it started.
@@ -98,21 +109,26 @@ class MLMA(Policy):
         ``production``: the first batches after deployment.
     reference_batches, min_reference_batches
         cap of the reference, and the number below which the verdict is ``unclear``.
-    multiplicity
-        ``bh`` (Benjamini-Hochberg), ``bonferroni`` or ``none``, across the streams of a cycle.
-    margin
-        smallest relative rise of the loss that matters, 0.1 = 10 %.
     calendar
         calendar effect inside the reference: ``weekend``, ``weekday`` or ``none``.
+    margin
+        smallest relative rise of the loss that matters, 0.1 = 10 %.
     confirm
         alarms in a row that it takes to re-train.
     follow_ups
         batches after an alarm at which the model is re-trained again, so that the window fills
-        with data from after the break; alarms in between open nothing new.
+        with data from after the break; alarms in between open nothing new. A version trained on
+        a window with large holes is followed up in the same way.
     gate
         deploy a new version only if it is better than the old one on held-out batches.
+    review_age, review_rise, review_every
+        a model of this age is re-trained if its reference now stands ``review_rise`` above its
+        level at deployment, and is otherwise looked at again ``review_every`` batches later;
+        ``review_age=None`` = no reviews. Our measurement: a rise too small for an alarm is reason
+        enough at that age.
     max_age
-        re-train a model that is this many batches old, each stream in a random phase; None = never.
+        re-train a model that is this many batches old in any case; None = never. Reviews and
+        maximum age start in a random phase per stream.
     pool
         versions kept and scored side by side; 1 = one model at a time.
     """
@@ -121,17 +137,23 @@ class MLMA(Policy):
     test: str = "batch_t"
     side: str = "greater"
     level: float = 0.001
+    multiplicity: str = "bh"
+    accumulate: str = "cusum"
+    allowance: float = 0.5
+    adjustment: float = 0.75
     reference: str = "adaptive"
     reference_from: str = "held_out"
     reference_batches: int = 28
     min_reference_batches: int = 14
-    multiplicity: str = "bh"
-    margin: float = 0.0
     calendar: str = "weekend"
+    margin: float = 0.0
     confirm: int = 1
     follow_ups: tuple[int, ...] = (7, 14, 28)
     gate: bool = False
-    max_age: int | None = 112
+    review_age: int | None = 42
+    review_rise: float = 0.02
+    review_every: int = 14
+    max_age: int | None = 126
     pool: int = 1
 
     def __post_init__(self) -> None:
@@ -139,17 +161,20 @@ class MLMA(Policy):
             got = getattr(self, setting)
             if got not in known:
                 raise unknown_name(f"{setting} of MLMA", str(got), known)
+        few, cap, ages = self.min_reference_batches, self.reference_batches, self.follow_ups
+        rising = all(a < b for a, b in zip((0, *ages), ages, strict=False))
         _check(self, "level", 0 < self.level < 1, "between 0 and 1", "level=0.001")
-        _check(self, "margin", self.margin >= 0, "0 or more", "margin=0.1 is 10 %")
-        few = self.min_reference_batches
+        _check(self, "allowance", self.allowance > 0, "above 0", "allowance=0.5")
+        _check(self, "adjustment", 0 <= self.adjustment <= 1, "from 0 to 1", "0 = none")
         _check(self, "min_reference_batches", few >= 3, "at least 3", "a variance needs batches")
-        cap = self.reference_batches
         _check(self, "reference_batches", cap >= few, "min_reference_batches or more", "28")
+        _check(self, "margin", self.margin >= 0, "0 or more", "margin=0.1 is 10 %")
         _check(self, "confirm", self.confirm >= 1, "at least 1", "confirm=1")
-        rising = all(a < b for a, b in zip((0, *self.follow_ups), self.follow_ups, strict=False))
         _check(self, "follow_ups", rising, "rising numbers of batches", "follow_ups=(7, 14, 28)")
-        old = self.max_age is None or self.max_age >= 1
-        _check(self, "max_age", old, "None or at least 1 batch", "max_age=112")
+        _check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=14")
+        for setting in ("review_age", "max_age"):
+            got = getattr(self, setting)
+            _check(self, setting, got is None or got >= 1, "None or at least 1 batch", "56")
         _check(self, "pool", self.pool == 1, "1: one model at a time", "pool=1")
 
 
@@ -158,6 +183,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "side": ("greater", "two-sided"),
     "reference": ("adaptive", "anchored", "fixed"),
     "reference_from": ("held_out", "production"),
+    "accumulate": ("cusum", "none"),
     "multiplicity": ("bh", "bonferroni", "none"),
     "calendar": ("weekend", "weekday", "none"),
 }

@@ -53,6 +53,11 @@ class Reason(IntEnum):
     GATE = 9
     IMPROVED = 10
     MARGIN = 11
+    GATHERING = 12
+    REVIEW = 13
+    AWAKENED = 14
+    FAILED = 15
+    FIRST = 16
 
     @property
     def label(self) -> str:
@@ -73,6 +78,11 @@ REASONS: dict[Reason, str] = {
     Reason.GATE: "new version not better on held-out batches",
     Reason.IMPROVED: "loss below the reference",
     Reason.MARGIN: "rise below the margin that matters",
+    Reason.GATHERING: "loss above the reference in this batch; the evidence does not add up yet",
+    Reason.REVIEW: "review at this age: loss above its level at deployment",
+    Reason.AWAKENED: "the stream was dead in the reference and is alive",
+    Reason.FAILED: "training failed; the old version stays",
+    Reason.FIRST: "first version of the stream",
 }
 
 
@@ -82,8 +92,17 @@ class Evidence:
 
     Shape ``(n_streams,)`` for a cycle, ``(n_streams, n_batches)`` for a run. Floats are NaN where
     there was nothing to tell; ``verdict``, ``decision`` and ``reason`` hold the codes above.
-    ``loss`` and ``reference_loss`` are mean losses per batch, ``effect`` the relative rise
-    (0.2 = 20 % above the reference), ``n`` the number of losses in the batch.
+
+    n, loss
+        number of losses in the batch and their mean.
+    reference_loss
+        mean loss that the reference expects of this batch.
+    effect
+        relative rise of the loss, 0.2 = 20 % above the reference.
+    statistic, p_value, p_adjusted
+        of this batch alone; adjusted across the streams of the cycle.
+    evidence, p_evidence
+        evidence added up over batches (cusum of the standardised scores), and its adjusted p-value.
     """
 
     n: NDArray[np.int64]
@@ -93,6 +112,8 @@ class Evidence:
     statistic: Floats
     p_value: Floats
     p_adjusted: Floats
+    evidence: Floats
+    p_evidence: Floats
     verdict: Codes
     decision: Codes
     reason: Codes

@@ -1,0 +1,1 @@
+"""The steps of a cycle: pure functions from (state, input) to (state, output)."""

@@ -1,0 +1,1 @@
+"""Executors behind the port `Executor`."""

@@ -1,0 +1,1 @@
+"""Frames and files: how the user's data come in and go out again."""

@@ -1,0 +1,119 @@
+"""The models by name, and what a user may hand in instead of a name.
+
+Takes a text, a scikit-learn regressor or an object of the port, gives a forecaster.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.linear_model import Ridge
+
+from mlma.adapters.models.features import Mode
+from mlma.adapters.models.lightgbm import LightGBMForecaster
+from mlma.adapters.models.seasonal_naive import SeasonalNaive
+from mlma.adapters.models.sklearn import SklearnForecaster
+from mlma.domain.errors import SettingsError, unknown_name
+from mlma.domain.expressions import parse_call
+from mlma.ports import Forecaster
+
+
+def ridge(*, alpha: float = 10.0, mode: Mode = "day_ahead") -> SklearnForecaster:
+    """Return ridge regression, the default model.
+
+    ``alpha`` is the penalty in units of the scaled window; on hourly pedestrian, bicycle and flight
+    counts anything from 1 to 100 is within two per cent.
+
+    Raises
+    ------
+    SettingsError
+        ``alpha`` is not above 0.
+    """
+    good = isinstance(alpha, int | float) and not isinstance(alpha, bool) and alpha > 0
+    if not good:
+        raise SettingsError(
+            f"`alpha` of `ridge` must be above 0. Got {alpha!r}. Hint: ridge(alpha=10)."
+        )
+    return SklearnForecaster(Ridge(alpha=float(alpha), solver="cholesky"), mode, "ridge")
+
+
+def lightgbm(*, mode: Mode = "day_ahead", **settings: Any) -> LightGBMForecaster:
+    """Return gradient-boosted trees; settings of `lightgbm.LGBMRegressor`."""
+    forecaster = LightGBMForecaster(mode=mode)
+    known = set(forecaster.estimator.get_params()) - {"n_jobs", "random_state"}
+    for setting in settings:
+        if setting not in known:
+            raise unknown_name("setting of `lightgbm`", setting, known)
+    return LightGBMForecaster(mode=mode, **settings)
+
+
+def seasonal_naive(*, mode: Mode = "day_ahead") -> SeasonalNaive:
+    """Return the value of a week ago; the same in both modes."""
+    return SeasonalNaive()
+
+
+MODELS: dict[str, Callable[..., Forecaster]] = {
+    "ridge": ridge,
+    "lightgbm": lightgbm,
+    "seasonal_naive": seasonal_naive,
+}
+
+
+def forecaster_from(spec: object, mode: Mode = "day_ahead") -> Forecaster:
+    """Return the forecaster that ``spec`` describes.
+
+    Parameters
+    ----------
+    spec
+        a name, with settings or without (``"ridge"``, ``"ridge(alpha=10)"``,
+        ``"lightgbm(n_estimators=50)"``, ``"seasonal_naive"``); a scikit-learn regressor or
+        pipeline; an object with ``fit``, ``name`` and ``warm_up`` as `mlma.ports.Forecaster`
+        describes them, which is returned as it is.
+    mode
+        ``day_ahead`` or ``one_step``; an object of the port has its own.
+
+    Raises
+    ------
+    SettingsError
+        A name or setting is unknown, or ``spec`` is something else.
+    MissingExtraError
+        The model needs a library that is not installed.
+
+    >>> forecaster_from("ridge(alpha=1)").name
+    'ridge'
+    """
+    if isinstance(spec, str):
+        return _from_text(spec, mode)
+    if not isinstance(spec, type):
+        if isinstance(spec, BaseEstimator) and is_regressor(spec):
+            return SklearnForecaster(spec, mode)
+        if _is_of_the_port(spec):
+            return cast("Forecaster", spec)
+    raise _not_a_model(spec)
+
+
+def _from_text(text: str, mode: Mode) -> Forecaster:
+    name, arguments = parse_call(text, "model")
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    known = inspect.signature(MODELS[name]).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        for setting in arguments:
+            if setting not in known:
+                raise unknown_name(f"setting of `{name}`", setting, list(known))
+    return MODELS[name](**{"mode": mode, **arguments})
+
+
+def _is_of_the_port(spec: object) -> bool:
+    complete = hasattr(spec, "name") and hasattr(spec, "warm_up")
+    return complete and callable(getattr(spec, "fit", None))
+
+
+def _not_a_model(spec: object) -> SettingsError:
+    got = f"the class `{spec.__name__}`" if isinstance(spec, type) else f"`{spec!r:.60}`"
+    hint = " Hint: hand in an instance, with brackets." if isinstance(spec, type) else ""
+    return SettingsError(
+        f"A model must be one of {', '.join(sorted(MODELS))} (as text, with settings or without), "
+        f"a scikit-learn regressor, or an object with `fit`, `name` and `warm_up`. Got {got}.{hint}"
+    )

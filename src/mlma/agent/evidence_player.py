@@ -1,0 +1,285 @@
+"""Plays the policies that look at losses: batch after batch, all streams in lockstep.
+
+Every policy has its own agent state and runs the same cycle as the live agent. A version that two
+policies want at the same batch is trained once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.agent.cycle import run_cycle
+from mlma.agent.training import FULL_SHARE, Failure, Recipe, Version, forecast, train
+from mlma.domain.batches import LossBatch
+from mlma.domain.settings import MLMA
+from mlma.domain.state import AgentState, HeldOut
+from mlma.domain.streams import Panel
+from mlma.domain.verdicts import Decision, Evidence, Reason
+from mlma.ports import Executor
+from mlma.stats.losses import Loss
+from mlma.stats.registry import batch_test
+from mlma.steps.ease import difficulty
+from mlma.steps.gate import passes_gate
+from mlma.steps.refer import deploy
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+HORIZON = 28
+"""Batches that a version forecasts ahead in one call; the rest is asked for when it is needed."""
+
+WORTH_SENDING_SECONDS = 0.5
+"""Work below this is done here: sending it to other processes takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all policies share: the streams, what is complete, how hard each batch was.
+
+    complete, trainable
+        ``(n_streams, n_batches) bool``.
+    share
+        ``(n_streams, n_batches)``, share of complete batches in the window before each batch.
+    start, stop
+        ``(n_streams,) int64``, first batch with a version, and one past the last one observed.
+    benchmark
+        ``(n_streams, n_batches)``, mean loss of the benchmark; NaN = none.
+    calendar
+        ``(n_batches,) int8`` by calendar effect.
+    """
+
+    panel: Panel
+    keys: NDArray[np.uint64]
+    loss: Loss
+    scale: Floats
+    complete: Bools
+    trainable: Bools
+    share: Floats
+    start: Ints
+    stop: Ints
+    benchmark: Floats
+    calendar: dict[str, NDArray[np.int8]]
+    seed: int
+
+
+@dataclass(slots=True)
+class Play:
+    """One policy being played: its state, its deployed versions, what it wrote."""
+
+    policy: MLMA
+    state: AgentState
+    difficulty: Floats
+    wanted: Bools
+    fitted: list[Version | None]
+    forecasts: list[Floats]
+    forecast_from: Ints
+    retrained: Bools
+    fits: Ints
+    columns: dict[str, NDArray[np.generic]]
+    seconds: float = 0.0
+
+    def evidence(self) -> Evidence:
+        """Return what was seen and decided, ``(n_streams, n_batches)``."""
+        return Evidence(**self.columns)  # type: ignore[arg-type]  # one column per field
+
+
+@dataclass(slots=True)
+class EvidencePlayer:
+    """Plays MLMA policies on a stage; ``play`` returns one `Play` per policy."""
+
+    stage: Stage
+    recipe: Recipe
+    executor: Executor
+    versions: dict[tuple[int, int], Version] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+    _fit_seconds: float = 0.0
+
+    def play(
+        self, policies: list[MLMA], progress: Callable[[int, int], None] | None = None
+    ) -> list[Play]:
+        """Return the plays of all policies after the last batch."""
+        plays = [_new_play(self.stage, policy) for policy in policies]
+        n_batches = self.stage.panel.grid.n_batches
+        first = int(self.stage.start.min()) if len(self.stage.start) else n_batches
+        for batch in range(first, n_batches):
+            self._retrain(plays, batch)
+            for play in plays:
+                start = perf_counter()
+                self._cycle(play, batch)
+                play.seconds += perf_counter() - start
+            if progress:
+                progress(batch - first + 1, n_batches - first)
+        return plays
+
+    def _retrain(self, plays: list[Play], batch: int) -> None:
+        """Train what any policy wants at this batch, and deploy it."""
+        born = np.flatnonzero(self.stage.start == batch)
+        asked = [np.union1d(np.flatnonzero(play.wanted), born) for play in plays]
+        rows = np.unique(np.concatenate(asked)) if asked else born
+        rows = [int(row) for row in rows if row not in self.broken]
+        possible = [row for row in rows if self.stage.trainable[row, batch]]
+        self._train(possible, batch)
+        for play, wanted in zip(plays, asked, strict=True):
+            self._deploy(play, [int(row) for row in wanted], batch)
+            play.wanted[:] = False
+
+    def _train(self, rows: list[int], batch: int) -> None:
+        horizon = min(HORIZON, self.stage.panel.grid.n_batches - batch)
+        tasks = [(self.recipe, self.stage.panel.series(row), batch, horizon) for row in rows]
+        if len(tasks) * self._fit_seconds > WORTH_SENDING_SECONDS:
+            results = list(self.executor.map(train, tasks, "train"))
+        else:
+            results = [train(*task) for task in tasks]
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, Version):
+                self.versions[row, batch] = result
+                self._fit_seconds = max(result.seconds, 0.9 * self._fit_seconds)
+            else:
+                self.failures.setdefault(row, result.message)
+                if self.stage.start[row] == batch:
+                    self.broken[row] = result.message
+
+    def _deploy(self, play: Play, wanted: list[int], batch: int) -> None:
+        """Let the new versions go live, or clear the request where there is none."""
+        arrived = [row for row in wanted if (row, batch) in self.versions]
+        for row in arrived:
+            version = self.versions[row, batch]
+            play.fits[row] += version.fits
+            play.seconds += version.seconds
+        going = [row for row in arrived if self._passes(play, row, batch)]
+        held = np.array(sorted(set(wanted) - set(going)), dtype=np.int64)
+        play.state = _without_request(play.state, held)
+        if not going:
+            return
+        rows = np.array(going, dtype=np.int64)
+        held_out = self._held_out(play, rows, batch)
+        provisional = self.stage.share[rows, batch] < FULL_SHARE
+        play.state = deploy(
+            play.state, rows, held_out, play.policy, self.stage.seed, provisional
+        )
+        for row in going:
+            version = self.versions[row, batch]
+            play.retrained[row, batch] = play.fitted[row] is not None
+            play.fitted[row] = version
+            play.forecasts[row], play.forecast_from[row] = version.forecasts, batch
+
+    def _passes(self, play: Play, row: int, batch: int) -> bool:
+        """Whether a new version may replace the old one; writes the decision if it may not."""
+        version = self.versions[row, batch]
+        if not play.policy.gate or play.fitted[row] is None or version.held_out is None:
+            return True
+        first = batch - len(version.held_out)
+        new = self._mean_losses(row, first, version.held_out)
+        old = np.asarray(play.columns["loss"][row, first:batch], dtype=np.float64)
+        if passes_gate(old[None], new[None])[0]:
+            return True
+        play.columns["decision"][row, batch - 1] = Decision.HOLD
+        play.columns["reason"][row, batch - 1] = Reason.GATE
+        return False
+
+    def _mean_losses(self, row: int, first: int, y_hat: Floats) -> Floats:
+        losses = self._losses(np.array([row]), first, y_hat[None])[0]
+        return LossBatch(losses, np.zeros(len(losses), np.int8)).mean()
+
+    def _losses(self, rows: Ints, first: int, y_hat: Floats) -> Floats:
+        """Return pointwise losses of ``(k, n, slots)`` forecasts; NaN in incomplete batches."""
+        last = first + y_hat.shape[1]
+        y = self.stage.panel.y[rows, first:last]
+        y = np.where(self.stage.complete[rows, first:last, None], y, np.nan)
+        return self.stage.loss(y, y_hat, self.stage.scale[rows, None, None])
+
+    def _held_out(self, play: Play, rows: Ints, batch: int) -> HeldOut | None:
+        if play.policy.reference_from != "held_out":
+            return None
+        forecasts = [self.versions[int(row), batch].held_out for row in rows]
+        y_hat = np.stack([made for made in forecasts if made is not None])
+        first = batch - y_hat.shape[1]
+        calendar = self.stage.calendar[play.policy.calendar][first:batch]
+        return HeldOut(
+            losses=self._losses(rows, first, y_hat),
+            calendar=np.broadcast_to(calendar, (len(rows), len(calendar))),
+            difficulty=play.difficulty[rows, first:batch],
+        )
+
+    def _cycle(self, play: Play, batch: int) -> None:
+        """Let the policy see one batch of every stream that is live."""
+        live = (self.stage.start <= batch) & (batch < self.stage.stop)
+        live[list(self.broken)] = False
+        live &= np.array([version is not None for version in play.fitted])
+        rows = self._with_forecasts(play, np.flatnonzero(live), batch)
+        if not len(rows):
+            return
+        y_hat = np.stack(
+            [play.forecasts[row][batch - play.forecast_from[row]] for row in rows]
+        )
+        losses = self._losses(rows, batch, y_hat[:, None])[:, 0]
+        calendar = self.stage.calendar[play.policy.calendar][batch]
+        incoming = LossBatch(losses, np.full(len(rows), calendar))
+        everyone = len(rows) == len(play.state)
+        state = play.state if everyone else play.state.rows(rows)
+        hard = play.difficulty[rows, batch]
+        state, seen = run_cycle(state, incoming, hard, play.policy, self.stage.seed)
+        play.state = state if everyone else play.state.with_rows(rows, state)
+        for name, column in play.columns.items():
+            column[rows, batch] = getattr(seen, name)
+        play.wanted[rows] = seen.decision == Decision.RETRAIN
+
+    def _with_forecasts(self, play: Play, rows: Ints, batch: int) -> Ints:
+        """Return the rows that have a forecast for this batch, after asking for missing ones."""
+        for row in rows:
+            if batch - play.forecast_from[row] < len(play.forecasts[row]):
+                continue
+            version = play.fitted[row]
+            assert version is not None  # live rows have a version
+            last = min(batch + HORIZON, self.stage.panel.grid.n_batches)
+            made = forecast(version.fitted, self.stage.panel.series(int(row)), batch, last)
+            if isinstance(made, Failure):
+                self.broken[int(row)] = made.message
+                continue
+            play.forecasts[row], play.forecast_from[row] = made, batch
+        return np.array([row for row in rows if int(row) not in self.broken], dtype=np.int64)
+
+
+def _new_play(stage: Stage, policy: MLMA) -> Play:
+    n, n_batches = stage.complete.shape
+    slots = stage.panel.grid.slots if batch_test(policy.test).needs_losses else None
+    floats = ("loss", "reference_loss", "effect", "statistic", "p_value", "p_adjusted")
+    shape = (n, n_batches)
+    columns: dict[str, NDArray[np.generic]] = {"n": np.zeros(shape, dtype=np.int32)}
+    for name in (*floats, "evidence", "p_evidence"):
+        columns[name] = np.full(shape, np.nan)
+    for name in ("verdict", "decision", "reason"):
+        columns[name] = np.zeros(shape, dtype=np.int8)
+    return Play(
+        policy=policy,
+        state=AgentState.new(stage.keys, policy.reference_batches, slots),
+        difficulty=difficulties(stage.benchmark, policy.adjustment),
+        wanted=np.zeros(n, dtype=np.bool_),
+        fitted=[None] * n,
+        forecasts=[np.empty((0, 0))] * n,
+        forecast_from=np.zeros(n, dtype=np.int64),
+        retrained=np.zeros(shape, dtype=np.bool_),
+        fits=np.zeros(n, dtype=np.int64),
+        columns=columns,
+    )
+
+
+def _without_request(state: AgentState, rows: Ints) -> AgentState:
+    pending = state.pending.copy()
+    pending[rows] = False
+    return replace(state, pending=pending)
+
+
+def difficulties(benchmark: Floats, power: float) -> Floats:
+    """Return the difficulty of every batch, ``(n_streams, n_batches)``, past levels only."""
+    made = np.ones_like(benchmark)
+    level = np.full(len(benchmark), np.nan)
+    if power:
+        for batch in range(benchmark.shape[1]):
+            made[:, batch], level = difficulty(benchmark[:, batch], level, power)
+    return made

@@ -1,0 +1,381 @@
+"""Replay: a history under many policies, every fit shared, every policy with its yardsticks.
+
+Takes a panel and settings, gives the record that summary, frames and report show. First the
+policies that look at losses are played in lockstep; then, as many re-trainings are known that they
+needed, the baselines that must match them are played stream by stream on the same fits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.agent.evidence_player import EvidencePlayer, Play, Stage
+from mlma.agent.scheduled_player import StreamPlayed, StreamTask, mean_losses, play_schedules
+from mlma.agent.training import Recipe, complete_batches, trainable, window_share
+from mlma.domain.chance import stream_keys
+from mlma.domain.errors import DataError
+from mlma.domain.leftovers import LeftOut
+from mlma.domain.runs import PolicyRun, Replayed
+from mlma.domain.settings import MLMA, Always, Never, Periodic, Policy, Random
+from mlma.domain.streams import Panel
+from mlma.ports import Executor, Forecaster
+from mlma.stats.calendar import EFFECTS, calendar_class
+from mlma.stats.losses import Loss
+from mlma.steps.schedule import scheduled
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """How a history is replayed.
+
+    window
+        batches that a model is trained on.
+    share
+        share of a batch's actuals that must be there for it to be judged.
+    season
+        slots of a season, for scaled losses.
+    phases
+        random phases over which periodic and random policies are averaged.
+    """
+
+    policies: tuple[Policy, ...]
+    loss: Loss
+    window: int
+    share: float
+    season: int
+    phases: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """Models and machines of a replay."""
+
+    forecaster: Forecaster
+    benchmark: Forecaster
+    executor: Executor
+    progress: Progress | None = None
+
+    def report(self, label: str, done: int, total: int) -> None:
+        """Tell the caller how far the replay is."""
+        if self.progress:
+            self.progress(label, done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    """A schedule of one phase of one policy."""
+
+    label: str
+    due: Bools
+
+
+def replay_panel(
+    panel: Panel, left_out: tuple[LeftOut, ...], settings: ReplaySettings, player: Player
+) -> Replayed:
+    """Return the record of all policies on one history.
+
+    Raises
+    ------
+    DataError
+        No stream is long enough, or the model failed on every stream.
+    """
+    begun = perf_counter()
+    stage, dropped = _stage(panel, settings, player)
+    recipe = _recipe(settings, player)
+    evidence = EvidencePlayer(stage, recipe, player.executor)
+    watching = [policy for policy in settings.policies if isinstance(policy, MLMA)]
+    plays = (
+        evidence.play(watching, lambda done, total: player.report("monitor", done, total))
+        if watching
+        else []
+    )
+    roles = _roles(settings.policies, plays, stage)
+    schedules = _schedules(roles, stage, settings)
+    played = _play_streams(stage, recipe, schedules, evidence, player)
+    broken = {row: made.broken for row, made in enumerate(played) if made.broken}
+    broken.update(evidence.broken)
+    kept = np.array([row for row in range(len(stage.panel)) if row not in broken], dtype=np.int64)
+    if not len(kept):
+        raise DataError(
+            f"The model failed on all {len(stage.panel)} streams. First message: "
+            f"{next(iter(broken.values()))}",
+        )
+    failures = {stage.panel.ids[row]: text for row, text in broken.items()}
+    soft = {row: made.failures[0] for row, made in enumerate(played) if made.failures}
+    soft.update(evidence.failures)
+    runs = [
+        _seasonal_naive(stage, played, kept),
+        *_scheduled_runs(roles, schedules, played, kept),
+        *[_evidence_run(play, kept) for play in plays],
+    ]
+    return Replayed(
+        ids=tuple(stage.panel.ids[row] for row in kept),
+        tags={name: tuple(np.array(of)[kept]) for name, of in stage.panel.tags.items()},
+        grid=panel.grid,
+        y_mean=mean_losses(stage.panel.y)[kept],
+        runs=tuple(_in_order(runs, settings.policies)),
+        left_out=(*left_out, *dropped, *_failed(stage, broken, soft)),
+        settings={},
+        seconds=perf_counter() - begun,
+        failures=failures,
+    )
+
+
+def _stage(
+    panel: Panel, settings: ReplaySettings, player: Player
+) -> tuple[Stage, tuple[LeftOut, ...]]:
+    """Return what the policies play on, and the streams that are too short."""
+    complete = complete_batches(panel.y, settings.share)
+    may_train = trainable(complete, settings.window)
+    playable = may_train.any(axis=1)
+    rows = np.flatnonzero(playable)
+    short = [panel.ids[row] for row in np.flatnonzero(~playable)]
+    if not len(rows):
+        raise DataError(
+            f"No stream is long enough. Expected at least {settings.window} batches to train on "
+            f"and one batch more, with a third of them complete. Got {panel.grid.n_batches} "
+            f"batches in all. Hint: a shorter `window`, or a longer history.",
+        )
+    reason = f"history shorter than the training window of {settings.window} batches plus one"
+    dropped = (LeftOut(reason, "streams", len(short), tuple(short[:3])),) if short else ()
+    kept = _rows_of(panel, rows)
+    may_train, complete = may_train[rows], complete[rows]
+    past = _before(kept.y, may_train.argmax(axis=1))
+    scale = settings.loss.scale_from(past, settings.season)
+    number = np.arange(panel.grid.n_batches)
+    starts = panel.grid.batch_starts()
+    stage = Stage(
+        panel=kept,
+        keys=stream_keys(kept.ids),
+        loss=settings.loss,
+        scale=scale,
+        complete=complete,
+        trainable=may_train,
+        share=window_share(complete, settings.window),
+        start=may_train.argmax(axis=1),
+        stop=np.where(complete, number, -1).max(axis=1) + 1,
+        benchmark=_benchmark(kept, complete, scale, settings, player),
+        calendar={one: calendar_class(starts, panel.grid.batch, one) for one in EFFECTS},
+        seed=settings.seed,
+    )
+    return stage, dropped
+
+
+def _rows_of(panel: Panel, rows: NDArray[np.int64]) -> Panel:
+    if len(rows) == len(panel):
+        return panel
+    return Panel(
+        ids=tuple(panel.ids[row] for row in rows),
+        grid=panel.grid,
+        y=panel.y[rows],
+        exogenous=panel.exogenous[rows],
+        exogenous_names=panel.exogenous_names,
+        tags={name: tuple(np.array(of)[rows]) for name, of in panel.tags.items()},
+    )
+
+
+def _before(y: Floats, start: NDArray[np.int64]) -> Floats:
+    """Return each stream up to its first version, so that a scale knows nothing of the future."""
+    number = np.arange(y.shape[1])
+    past = number[None, :, None] < start[:, None, None]
+    return np.where(past, y, np.nan).reshape(len(y), -1)
+
+
+def _benchmark(
+    panel: Panel, complete: Bools, scale: Floats, settings: ReplaySettings, player: Player
+) -> Floats:
+    """Return the benchmark's mean loss per batch, ``(n_streams, n_batches)``; NaN = none."""
+    n_batches, warm_up = panel.grid.n_batches, player.benchmark.warm_up
+    made = np.full(complete.shape, np.nan)
+    for row in range(len(panel)):
+        series = panel.series(row)
+        fitted = player.benchmark.fit(series, 0, n_batches, settings.seed)
+        y_hat = fitted.predict(series, 0, n_batches)
+        made[row] = mean_losses(settings.loss(series.y, y_hat, scale[row]))
+    made[:, :warm_up] = np.nan
+    return np.where(complete, made, np.nan)
+
+
+def _recipe(settings: ReplaySettings, player: Player) -> Recipe:
+    asked = [
+        policy.reference_batches
+        for policy in settings.policies
+        if isinstance(policy, MLMA) and (policy.reference_from == "held_out" or policy.gate)
+    ]
+    held_out = min(max(asked, default=0), settings.window // 2)
+    return Recipe(player.forecaster, settings.window, held_out, settings.seed)
+
+
+def _roles(
+    policies: tuple[Policy, ...], plays: list[Play], stage: Stage
+) -> list[tuple[Policy, str]]:
+    """Return the scheduled policies with their roles, each label once."""
+    roles: dict[str, tuple[Policy, str]] = {}
+    asked = [policy for policy in policies if not isinstance(policy, MLMA)]
+    baselines: list[Policy] = [Never(), Always()]
+    matched = [policy for play in plays for policy in _matched(play, stage)]
+    for role, members in (("baseline", baselines), ("policy", asked), ("matched", matched)):
+        for policy in members:
+            roles.setdefault(policy.label, (policy, role))
+    return list(roles.values())
+
+
+def _matched(play: Play, stage: Stage) -> list[Policy]:
+    """Return the dummies that train as often as this play did."""
+    span = float((stage.stop - stage.start).sum())
+    again = float(play.fits.sum() - (play.fits > 0).sum())
+    if not again:
+        return []
+    every = round(max(span / again, 1.0), 2)
+    return [Periodic(every=every), Random(rate=round(min(again / span, 1.0), 5))]
+
+
+def _schedules(
+    roles: list[tuple[Policy, str]], stage: Stage, settings: ReplaySettings
+) -> list[_Schedule]:
+    number = np.arange(stage.panel.grid.n_batches)
+    schedules = []
+    for policy, _ in roles:
+        for phase in range(_phases(policy, settings)):
+            due = np.zeros(stage.complete.shape, dtype=np.bool_)
+            for row, start in enumerate(stage.start):
+                since = np.maximum(number - start, 0)
+                keys = np.broadcast_to(stage.keys[row], since.shape)
+                due[row] = scheduled(policy, keys, since, settings.seed + 7919 * phase)
+                due[row, start] = True
+            due &= number < stage.stop[:, None]
+            schedules.append(_Schedule(policy.label, due))
+    return schedules
+
+
+def _phases(policy: Policy, settings: ReplaySettings) -> int:
+    chancy = isinstance(policy, Random)
+    chancy |= isinstance(policy, Periodic) and policy.phase == "random"
+    return settings.phases if chancy else 1
+
+
+def _play_streams(
+    stage: Stage,
+    recipe: Recipe,
+    schedules: list[_Schedule],
+    evidence: EvidencePlayer,
+    player: Player,
+) -> list[StreamPlayed]:
+    known: list[dict[int, tuple[object, float]]] = [{} for _ in stage.panel.ids]
+    for (row, at), version in evidence.versions.items():
+        known[row][at] = (version.fitted, version.seconds)
+    due = np.stack([schedule.due for schedule in schedules])
+    tasks = [
+        (
+            recipe,
+            stage.loss,
+            StreamTask(
+                stage.panel.series(row),
+                due[:, row],
+                stage.trainable[row],
+                stage.complete[row],
+                float(stage.scale[row]),
+                known[row],  # type: ignore[arg-type]  # fitted forecasters of the port
+            ),
+        )
+        for row in range(len(stage.panel))
+    ]
+    played = []
+    for done, made in enumerate(player.executor.map(play_schedules, tasks, "play"), start=1):
+        played.append(made)
+        player.report("play", done, len(tasks))
+    return played
+
+
+def _seasonal_naive(
+    stage: Stage, played: list[StreamPlayed], kept: NDArray[np.int64]
+) -> PolicyRun:
+    number = np.arange(stage.panel.grid.n_batches)
+    on = (number >= stage.start[:, None]) & (number < stage.stop[:, None])
+    loss = np.where(on, stage.benchmark, np.nan)[kept]
+    none = np.zeros(loss.shape, dtype=np.bool_)
+    text = "seasonal_naive"
+    return PolicyRun(text, "baseline", text, loss, none, np.zeros(len(kept)), 0.0)
+
+
+def _scheduled_runs(
+    roles: list[tuple[Policy, str]],
+    schedules: list[_Schedule],
+    played: list[StreamPlayed],
+    kept: NDArray[np.int64],
+) -> list[PolicyRun]:
+    loss = np.stack([played[row].loss for row in kept], axis=1)
+    deployed = np.stack([played[row].deployed for row in kept], axis=1)
+    seconds = np.stack([played[row].seconds for row in kept], axis=1)
+    runs = []
+    for policy, role in roles:
+        at = [i for i, schedule in enumerate(schedules) if schedule.label == policy.label]
+        runs.append(
+            PolicyRun(
+                label=policy.label,
+                role=role,
+                settings=policy.full_label,
+                loss=loss[at].mean(axis=0),
+                retrained=_after_first(deployed[at[0]]),
+                fits=deployed[at].sum(axis=2).mean(axis=0),
+                seconds=float(seconds[at].sum(axis=1).mean()),
+                phases=len(at),
+            )
+        )
+    return runs
+
+
+def _after_first(deployed: Bools) -> Bools:
+    """Return the re-trainings: every version but a stream's first."""
+    return np.asarray(deployed & (np.cumsum(deployed, axis=1) > 1))
+
+
+def _evidence_run(play: Play, kept: NDArray[np.int64]) -> PolicyRun:
+    columns = {name: column[kept] for name, column in play.columns.items()}
+    play.columns = columns
+    evidence = play.evidence()
+    return PolicyRun(
+        label=play.policy.label,
+        role="policy",
+        settings=play.policy.full_label,
+        loss=evidence.loss,
+        retrained=play.retrained[kept],
+        fits=play.fits[kept].astype(np.float64),
+        seconds=play.seconds,
+        evidence=evidence,
+    )
+
+
+def _failed(
+    stage: Stage, broken: dict[int, str], soft: dict[int, str]
+) -> tuple[LeftOut, ...]:
+    out = []
+    ids = stage.panel.ids
+    for reason, rows in (
+        ("model failed", list(broken)),
+        (
+            "played, but a training failed and the old version stayed",
+            [row for row in soft if row not in broken],
+        ),
+    ):
+        if rows:
+            names = tuple(ids[row] for row in rows[:3])
+            out.append(LeftOut(reason, "streams", len(rows), names))
+    return tuple(out)
+
+
+def _in_order(runs: list[PolicyRun], policies: tuple[Policy, ...]) -> list[PolicyRun]:
+    """Return baselines first, then the policies as they were asked for, then what matches."""
+    asked = {policy.label: place for place, policy in enumerate(policies)}
+    rank = {"baseline": 0, "policy": 1, "matched": 2}
+    return sorted(runs, key=lambda run: (rank[run.role], asked.get(run.label, 0)))

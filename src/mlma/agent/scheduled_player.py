@@ -1,0 +1,150 @@
+"""Plays the policies that do not look at losses: their schedules are known beforehand.
+
+Streams are independent of each other, so each is one task: every version that any schedule needs
+is trained once, and all schedules are played on it.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.agent.training import Recipe
+from mlma.domain.errors import ModelError
+from mlma.domain.streams import Series
+from mlma.ports import FittedForecaster
+from mlma.stats.losses import Loss
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FORECAST_BATCHES = 512
+"""Batches forecast in one call, so that a model that is never replaced needs bounded memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTask:
+    """One stream, and what is to be played on it.
+
+    schedules
+        ``(n_schedules, n_batches) bool``, where a version is due; the first one included.
+    trainable, complete
+        ``(n_batches,) bool``.
+    known
+        versions that were trained before, by the batch at which they went live, with the seconds
+        that they took.
+    """
+
+    series: Series
+    schedules: Bools
+    trainable: Bools
+    complete: Bools
+    scale: float
+    known: dict[int, tuple[FittedForecaster, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlayed:
+    """What came of it.
+
+    loss
+        ``(n_schedules, n_batches)`` mean loss per batch; NaN = none.
+    deployed
+        ``(n_schedules, n_batches) bool``, a version went live.
+    seconds
+        ``(n_schedules,)`` seconds of training and forecasting of each schedule by itself.
+    failures
+        messages of trainings that failed; the old version stayed.
+    broken
+        what made the stream unusable, or an empty text.
+    """
+
+    loss: Floats
+    deployed: Bools
+    seconds: Floats
+    failures: tuple[str, ...]
+    broken: str
+
+
+def play_schedules(recipe: Recipe, loss: Loss, task: StreamTask) -> StreamPlayed:
+    """Return losses, versions and seconds of every schedule on one stream."""
+    n_schedules, n_batches = task.schedules.shape
+    losses = np.full((n_schedules, n_batches), np.nan)
+    deployed = np.zeros_like(task.schedules)
+    seconds = np.zeros(n_schedules)
+    failures: list[str] = []
+    live: list[FittedForecaster | None] = [None] * n_schedules
+    due = task.schedules & task.trainable
+    for at in np.flatnonzero(due.any(axis=0)):
+        users = np.flatnonzero(due[:, at])
+        try:
+            fitted, spent = task.known.get(int(at)) or _timed_fit(recipe, task.series, int(at))
+        except ModelError as error:
+            failures.append(str(error))
+            users = users[:0]
+        else:
+            deployed[users, at] = True
+            seconds[users] += spent
+        for user in users:
+            live[user] = fitted
+        try:
+            _play_until_next(task, loss, due, int(at), live, losses, seconds)
+        except ModelError as error:
+            return StreamPlayed(losses, deployed, seconds, tuple(failures), str(error))
+    broken = "" if deployed.any() else (failures[0] if failures else "no version could be trained")
+    return StreamPlayed(losses, deployed, seconds, tuple(failures), broken)
+
+
+def _timed_fit(recipe: Recipe, series: Series, at: int) -> tuple[FittedForecaster, float]:
+    start = perf_counter()
+    fitted = recipe.forecaster.fit(series, max(at - recipe.window, 0), at, recipe.seed)
+    return fitted, perf_counter() - start
+
+
+def _play_until_next(
+    task: StreamTask,
+    loss: Loss,
+    due: Bools,
+    at: int,
+    live: list[FittedForecaster | None],
+    losses: Floats,
+    seconds: Floats,
+) -> None:
+    """Write the losses of the schedules due at ``at``, until each one's next due batch."""
+    ends: dict[int, tuple[FittedForecaster, list[tuple[int, int]]]] = {}
+    n_batches = due.shape[1]
+    for schedule in np.flatnonzero(due[:, at]):
+        fitted = live[schedule]
+        if fitted is None:
+            continue
+        later = np.flatnonzero(due[schedule, at + 1 :])
+        end = at + 1 + int(later[0]) if len(later) else n_batches
+        ends.setdefault(id(fitted), (fitted, []))[1].append((int(schedule), end))
+    for fitted, users in ends.values():
+        start = perf_counter()
+        own = _batch_losses(task, loss, fitted, at, max(end for _, end in users))
+        spent = perf_counter() - start
+        for schedule, end in users:
+            losses[schedule, at:end] = own[: end - at]
+            seconds[schedule] += spent * (end - at) / len(own)
+
+
+def _batch_losses(
+    task: StreamTask, loss: Loss, fitted: FittedForecaster, first: int, last: int
+) -> Floats:
+    parts = []
+    for start in range(first, last, FORECAST_BATCHES):
+        stop = min(start + FORECAST_BATCHES, last)
+        y_hat = fitted.predict(task.series, start, stop)
+        y = np.where(task.complete[start:stop, None], task.series.y[start:stop], np.nan)
+        parts.append(mean_losses(loss(y, y_hat, task.scale)))
+    return np.concatenate(parts)
+
+
+def mean_losses(losses: Floats) -> Floats:
+    """Return the mean over the last axis, missing losses left out; NaN = none."""
+    found = np.isfinite(losses)
+    count = found.sum(axis=-1)
+    total = np.where(found, losses, 0.0).sum(axis=-1)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -1,0 +1,127 @@
+"""Training apart from the cycle: what a worker does to bring a new version of one stream.
+
+Takes a series and a batch at which the version goes live, gives the model, its first forecasts and
+its out-of-sample forecasts of the last batches of its window.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.domain.errors import ModelError
+from mlma.domain.streams import Series
+from mlma.ports import FittedForecaster, Forecaster
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LEAST_SHARE = 1 / 3
+"""A version is trained only if this share of its window's batches is complete."""
+
+FULL_SHARE = 3 / 4
+"""A window with fewer complete batches makes a version provisional."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How versions are trained: by whom, on how many batches, with how many held out."""
+
+    forecaster: Forecaster
+    window: int
+    held_out: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A trained version of one stream.
+
+    ``at`` is the first batch that it forecasts; ``forecasts (k, slots)`` are those of batches
+    ``at`` to ``at + k - 1``; ``held_out (h, slots)`` those of the last ``h`` batches of its
+    window, out of sample, or None. ``fits`` counts the model and a sibling, if one was needed.
+    """
+
+    fitted: FittedForecaster
+    at: int
+    forecasts: Floats
+    held_out: Floats | None
+    fits: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A training or a forecast that went wrong; the message names stream and window."""
+
+    message: str
+
+
+def train(recipe: Recipe, series: Series, at: int, horizon: int) -> Version | Failure:
+    """Return the version that goes live at batch ``at``, or what went wrong."""
+    start = perf_counter()
+    try:
+        fitted = recipe.forecaster.fit(series, max(at - recipe.window, 0), at, recipe.seed)
+        held_out, fits = _held_out(recipe, series, fitted, at)
+        seconds = perf_counter() - start
+        forecasts = fitted.predict(series, at, at + horizon)
+    except ModelError as error:
+        return Failure(str(error))
+    return Version(fitted, at, forecasts, held_out, fits, seconds)
+
+
+def forecast(
+    fitted: FittedForecaster, series: Series, first: int, last: int
+) -> Floats | Failure:
+    """Return more forecasts of a version, ``(last - first, slots)``, or what went wrong."""
+    try:
+        return fitted.predict(series, first, last)
+    except ModelError as error:
+        return Failure(str(error))
+
+
+def _held_out(
+    recipe: Recipe, series: Series, fitted: FittedForecaster, at: int
+) -> tuple[Floats | None, int]:
+    if not recipe.held_out:
+        return None, 1
+    first = at - recipe.held_out
+    free = fitted.held_out(series, first, at)
+    if free is not None:
+        return free, 1
+    # The sibling sees the same window without its last batches: a second fit, and counted as one.
+    sibling = recipe.forecaster.fit(series, max(at - recipe.window, 0), first, recipe.seed)
+    return sibling.predict(series, first, at), 2
+
+
+def complete_batches(y: Floats, share: float) -> Bools:
+    """Return where enough actuals are there to judge a batch, ``(n_streams, n_batches) bool``.
+
+    ``y (n_streams, n_batches, slots)``; NaN = missing.
+    """
+    return np.asarray(np.isfinite(y).mean(axis=2) >= share)
+
+
+def window_share(complete: Bools, window: int) -> Floats:
+    """Return the share of complete batches in the window before each batch.
+
+    ``(n_streams, n_batches) float64``; batches before the history count as missing.
+    """
+    seen = np.cumsum(complete, axis=1, dtype=np.int64)
+    before = np.concatenate([np.zeros((len(complete), 1), np.int64), seen[:, :-1]], axis=1)
+    earlier = np.zeros_like(before)
+    earlier[:, window:] = before[:, :-window] if window < before.shape[1] else 0
+    return (before - earlier) / window
+
+
+def trainable(complete: Bools, window: int) -> Bools:
+    """Return where a version may go live: a whole window after birth, enough of it complete.
+
+    ``(n_streams, n_batches) bool``; False after a stream's last complete batch.
+    """
+    number = np.arange(complete.shape[1])
+    born = np.argmax(complete, axis=1)[:, None]
+    died = complete.shape[1] - np.argmax(complete[:, ::-1], axis=1)[:, None]
+    alive = (number >= born + window) & (number < died) & complete.any(axis=1)[:, None]
+    return np.asarray(alive & (window_share(complete, window) >= LEAST_SHARE))

@@ -1,0 +1,191 @@
+"""`mlma.replay`: a history under many policies, in one call.
+
+Takes a frame or a path and settings, wires reader, models and workers, gives a `ReplayResult`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from mlma.adapters.executors.local import LocalExecutor
+from mlma.adapters.executors.threads import one_thread
+from mlma.adapters.frames.history import Columns, History, read_history
+from mlma.adapters.models.guard import GuardedForecaster
+from mlma.adapters.models.registry import forecaster_from
+from mlma.adapters.models.rhythm import day_slots, week_slots
+from mlma.adapters.models.seasonal_naive import SeasonalNaive
+from mlma.agent.replay import Player, Progress, ReplaySettings, replay_panel
+from mlma.domain.durations import duration, duration_text
+from mlma.domain.errors import SettingsError
+from mlma.domain.settings import MLMA, Policy, policy_from
+from mlma.domain.streams import Grid
+from mlma.library.progress import progress_for
+from mlma.library.result import ReplayResult
+from mlma.ports import Forecaster
+from mlma.stats.losses import Loss, loss_from
+
+LossSpec = str | Loss | Callable[[Any, Any], Any]
+
+_WINDOW_DAYS, _WINDOW_BATCHES = 84, 84
+
+
+def replay(
+    history: Any,
+    *,
+    model: Any = "ridge",
+    policies: Sequence[Policy | str] | Policy | str | None = None,
+    loss: LossSpec = "absolute",
+    batch: str | timedelta = "1d",
+    window: str | int | None = None,
+    mode: str = "day_ahead",
+    step: str | None = None,
+    unique_id: str = "unique_id",
+    ds: str = "ds",
+    y: str = "y",
+    tags: Sequence[str] | None = None,
+    exogenous: Sequence[str] | None = None,
+    complete_share: float = 0.5,
+    phases: int = 5,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: bool | Progress | None = None,
+) -> ReplayResult:
+    """Return what every policy would have cost and lost on this history.
+
+    Parameters
+    ----------
+    history
+        long frame (pandas, polars, Arrow) or path of a Parquet or CSV file: ``unique_id, ds, y``;
+        further columns are tags (text) or exogenous features known in advance (numbers).
+    model
+        name (``"ridge"``, ``"lightgbm(n_estimators=50)"``), scikit-learn regressor, or an object
+        with the methods of `mlma.ports.Forecaster`.
+    policies
+        policies or their text form; default `MLMA` with its defaults. Seasonal naive, never and
+        always are added, and for every `MLMA` periodic and random re-training at its number of
+        fits.
+    loss
+        name (``absolute``, ``squared``, ``pinball(q=0.9)``, ``mase``, ``rmsse``, ``poisson``,
+        ``tweedie(power=1.5)``) or a function of ``(y, y_hat)``.
+    batch
+        length of a batch: the unit of the statistics and the horizon of a day-ahead forecast.
+    window
+        training window as a length or a number of batches; default 84 days or 84 batches,
+        whichever is longer.
+    mode
+        ``day_ahead`` (the whole batch from its start) or ``one_step``.
+    complete_share
+        share of a batch's actuals that must be there for it to be judged.
+    phases
+        random phases over which periodic and random policies are averaged.
+    n_jobs
+        worker processes; default all cores. The result is the same to the bit.
+    progress
+        True, False, a function of ``(label, done, total)``, or None: a bar on an interactive
+        stderr.
+
+    Raises
+    ------
+    DataError
+        The history is not what was asked for.
+    SettingsError
+        A setting is unknown or out of range.
+
+    >>> import polars as pl
+    >>> from datetime import date
+    >>> days = pl.date_range(date(2024, 1, 1), date(2024, 6, 30), eager=True)
+    >>> frame = pl.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(len(days)) % 7 + 1.0})
+    >>> result = replay(frame, policies=["never"], n_jobs=1)
+    >>> result.summary()["policy"].to_list()
+    ['seasonal_naive', 'never', 'always']
+    """
+    chosen = _policies(policies)
+    scored = loss_from(loss)
+    forecaster = GuardedForecaster(forecaster_from(model, _mode(mode)))
+    _check("complete_share", 0 < complete_share <= 1, complete_share, "above 0, at most 1")
+    _check("phases", phases >= 1, phases, "at least 1")
+    executor = LocalExecutor(n_jobs)
+    batch_length = duration(batch, "batch")
+    read = read_history(
+        history,
+        columns=Columns(unique_id, ds, y),
+        batch=duration_text(batch_length),
+        step=step,
+        tags=tags,
+        exogenous=exogenous,
+        forbid_negative=scored.forbids_negative,
+    )
+    grid = read.panel.grid
+    settings = ReplaySettings(
+        policies=chosen,
+        loss=scored,
+        window=_window_batches(window, grid),
+        share=complete_share,
+        season=week_slots(grid) or day_slots(grid),
+        phases=phases,
+        seed=seed,
+    )
+    with progress_for(progress) as report, one_thread():
+        player = Player(forecaster, SeasonalNaive(), executor, report)
+        played = replay_panel(read.panel, read.left_out, settings, player)
+    shown = _settings(history, read, settings, forecaster, mode)
+    named = replace(played, settings=shown, id_column=unique_id)
+    return ReplayResult(named, example=history, columns=Columns(unique_id, ds, y))
+
+
+def _policies(policies: Sequence[Policy | str] | Policy | str | None) -> tuple[Policy, ...]:
+    if policies is None:
+        return (MLMA(),)
+    listed = [policies] if isinstance(policies, Policy | str) else list(policies)
+    for policy in listed:
+        if not isinstance(policy, Policy | str):
+            raise SettingsError(
+                f"`policies` must hold policies or their text form. Got {policy!r}. "
+                f'Hint: policies=[mlma.MLMA(), "periodic(every=28)"].',
+            )
+    chosen = {made.label: made for made in (policy_from(policy) for policy in listed)}
+    return tuple(chosen.values()) or (MLMA(),)
+
+
+def _mode(mode: str) -> Any:
+    _check("mode", mode in ("day_ahead", "one_step"), mode, "`day_ahead` or `one_step`")
+    return mode
+
+
+def _window_batches(window: str | int | None, grid: Grid) -> int:
+    """Return the training window as a number of batches."""
+    if window is None:
+        days = int(np.timedelta64(_WINDOW_DAYS, "D") // grid.batch)
+        return max(days, _WINDOW_BATCHES)
+    batches = window if isinstance(window, int) else int(duration(window, "window") // grid.batch)
+    length = duration_text(grid.batch)
+    _check("window", batches >= 4, window, f"at least 4 batches of {length}")
+    return batches
+
+
+def _check(setting: str, good: bool, got: object, expected: str) -> None:
+    if not good:
+        raise SettingsError(f"`{setting}` of `replay` must be {expected}. Got {got!r}.")
+
+
+def _settings(
+    history: Any, read: History, settings: ReplaySettings, forecaster: Forecaster, mode: str
+) -> dict[str, str]:
+    """Return what it takes to repeat the replay, as the report shows it."""
+    grid = read.panel.grid
+    source = str(history) if isinstance(history, str) or hasattr(history, "suffix") else "a frame"
+    return {
+        "history": source.replace("\\", "/").rsplit("/", 1)[-1],
+        "model": forecaster.name,
+        "mode": mode,
+        "loss": settings.loss.name,
+        "slot": duration_text(grid.step),
+        "batch": duration_text(grid.batch),
+        "window": f"{settings.window} batches",
+        "complete_share": str(settings.share),
+        "phases": str(settings.phases),
+        "seed": str(settings.seed),
+    }

@@ -1,0 +1,236 @@
+"""The result of a replay: frames to recompute every figure from, a table, a page.
+
+Takes the record of the players, gives it in the kind of frame that came in.
+"""
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from mlma.adapters.frames.columns import Columns
+from mlma.adapters.frames.native import like
+from mlma.domain.leftovers import LeftOut
+from mlma.domain.runs import PolicyRun, Replayed
+from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ENUMS = {"verdict": Verdict, "decision": Decision, "reason": Reason}
+
+
+class ReplayResult:
+    """What every policy would have cost and lost.
+
+    ``record`` holds the dense arrays; the frames below are of the kind of the history.
+    """
+
+    def __init__(self, record: Replayed, example: Any, columns: Columns) -> None:
+        self.record = record
+        self._example = example
+        self._columns = columns
+
+    def summary(self) -> Any:
+        """Return one row per policy.
+
+        ``loss``: mean over streams of the stream's loss relative to always (streams on which
+        always loses nothing do not count); ``worst``: the largest of them; ``fits``: models
+        trained per stream, first ones and held-out siblings included; ``fits_share``: of the fits
+        of always; ``alarms``: degraded batches per stream; ``seconds``: computing that the policy
+        takes by itself.
+        """
+        return like(pl.DataFrame(self._rows()), self._example)
+
+    def to_df(self) -> Any:
+        """Return one row per stream and policy: loss, relative loss, fits, re-trainings, alarms."""
+        record = self.record
+        frames = []
+        for run in record.runs:
+            judged = np.isfinite(run.loss)
+            total = np.where(judged, run.loss, 0.0).sum(axis=1)
+            count = judged.sum(axis=1)
+            mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+            frames.append(
+                pl.DataFrame(
+                    {
+                        self._columns.unique_id: list(record.ids),
+                        "policy": run.label,
+                        "loss": mean,
+                        "relative_loss": record.relative_loss(run),
+                        "batches": count,
+                        "fits": run.fits,
+                        "retrainings": run.retrained.sum(axis=1),
+                        "alarms": _alarms(run),
+                    },
+                ),
+            )
+        return like(pl.concat(frames), self._example)
+
+    @property
+    def losses(self) -> Any:
+        """One row per policy, stream and judged batch: its mean loss."""
+        record, starts = self.record, self.record.grid.batch_starts()
+        frames = []
+        for run in record.runs:
+            rows, batches = np.nonzero(np.isfinite(run.loss))
+            frame = {
+                "policy": pl.Series([run.label]).new_from_index(0, len(rows)),
+                self._columns.unique_id: pl.Series(record.ids, dtype=pl.String).gather(rows),
+                self._columns.ds: starts[batches],
+                "loss": run.loss[rows, batches],
+            }
+            frames.append(pl.DataFrame(frame))
+        return like(pl.concat(frames), self._example)
+
+    @property
+    def decisions(self) -> Any:
+        """One row per policy, stream and batch that was looked at: evidence, verdict, decision.
+
+        Policies that do not look at losses have rows only where they re-trained.
+        """
+        frames = [_decided(self.record, run, self._columns) for run in self.record.runs]
+        filled = [frame for frame in frames if len(frame)]
+        return like(pl.concat(filled or frames[:1], how="diagonal"), self._example)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was left out, why, and the first three examples."""
+        return self.record.left_out
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Streams whose model failed, with the message."""
+        return self.record.failures
+
+    def save_html(self, path: str | PathLike[str]) -> None:
+        """Write the report: one file, no outside request."""
+        from mlma.report.page import save_html
+
+        save_html(self.record, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return data, policies and what was left out, as plain values for JSON."""
+        record = self.record
+        starts = record.grid.batch_starts()
+        return {
+            "data": {
+                **record.settings,
+                "streams": len(record.ids),
+                "batches": record.grid.n_batches,
+                "first_batch": str(starts[0].astype("datetime64[s]")),
+                "last_batch": str(starts[-1].astype("datetime64[s]")),
+                "seconds": round(record.seconds, 3),
+            },
+            "policies": [
+                {name: _plain(value) for name, value in row.items()} for row in self._rows()
+            ],
+            "left_out": [
+                {
+                    "reason": out.reason,
+                    "unit": out.unit,
+                    "count": out.count,
+                    "examples": list(out.examples),
+                }
+                for out in record.left_out
+            ],
+            "failures": record.failures,
+        }
+
+    def print(self, console: "Console | None" = None) -> None:
+        """Print the table and what was left out."""
+        from rich.console import Console
+
+        from mlma.report.terminal import print_summary
+
+        print_summary(self.record, console or Console())
+
+    def __repr__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        text = StringIO()
+        self.print(Console(file=text, width=100))
+        return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        from mlma.report.notebook import notebook_html
+
+        return notebook_html(self.record)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        record = self.record
+        always = max(float(record.always.fits.mean()), 1e-12)
+        rows = []
+        for run in record.runs:
+            ratio = record.relative_loss(run)
+            telling = ratio[np.isfinite(ratio)]
+            fits = float(run.fits.mean())
+            rows.append(
+                {
+                    "policy": run.label,
+                    "role": run.role,
+                    "loss": float(telling.mean()) if len(telling) else float("nan"),
+                    "worst": float(telling.max()) if len(telling) else float("nan"),
+                    "fits": fits,
+                    "fits_share": fits / always,
+                    "retrainings": float(run.retrained.sum(axis=1).mean()),
+                    "alarms": float(_alarms(run).mean()),
+                    "seconds": run.seconds,
+                    "phases": run.phases,
+                },
+            )
+        return rows
+
+
+def _plain(value: Any) -> Any:
+    """Return NaN as None, because JSON has no NaN."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _alarms(run: PolicyRun) -> Any:
+    if run.evidence is None:
+        return np.zeros(len(run.fits), dtype=np.int64)
+    return (run.evidence.verdict == Verdict.DEGRADED).sum(axis=1)
+
+
+def _decided(record: Replayed, run: PolicyRun, columns: Columns) -> pl.DataFrame:
+    if run.evidence is None:
+        rows, batches = np.nonzero(run.retrained)
+        batches = batches - 1  # decided after the batch before
+    else:
+        rows, batches = np.nonzero(np.isfinite(run.loss) | (run.evidence.decision > 0))
+    frame = pl.DataFrame(
+        {
+            "policy": pl.Series([run.label]).new_from_index(0, len(rows)),
+            columns.unique_id: pl.Series(record.ids, dtype=pl.String).gather(rows),
+            columns.ds: record.grid.batch_starts()[batches],
+        },
+    )
+    if run.evidence is None:
+        told = (Decision.RETRAIN.label, Reason.SCHEDULE.label)
+        return frame.with_columns(decision=pl.lit(told[0]), reason=pl.lit(told[1]))
+    return frame.hstack(evidence_frame(run.evidence, (rows, batches)))
+
+
+def evidence_frame(evidence: Evidence, at: Any) -> pl.DataFrame:
+    """Return evidence as columns, codes in words; ``at`` selects the entries."""
+    columns: dict[str, Any] = {}
+    for name in ("verdict", "decision", "reason"):
+        words = pl.Series([member.label for member in _ENUMS[name]], dtype=pl.String)
+        columns[name] = words.gather(getattr(evidence, name)[at].astype(np.int64))
+    for name in (
+        "p_value",
+        "p_adjusted",
+        "effect",
+        "loss",
+        "reference_loss",
+        "n",
+        "statistic",
+        "evidence",
+        "p_evidence",
+    ):
+        columns[name] = getattr(evidence, name)[at]
+    return pl.DataFrame(columns)

@@ -1,0 +1,48 @@
+"""Calendar classes of batches: which days a loss may be compared with.
+
+Takes the starts of batches, gives their class. Next is the reference, which keeps it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.domain.errors import unknown_name
+
+EFFECTS = ("weekend", "weekday", "none")
+
+
+def calendar_class(
+    starts: NDArray[np.datetime64], batch: np.timedelta64, effect: str
+) -> NDArray[np.int8]:
+    """Return the calendar class of each batch, of the shape of ``starts``.
+
+    ``weekend``: 0 = Monday to Friday, 1 = Saturday and Sunday, by the day of the batch's start.
+    ``weekday``: 0 = Monday to 6 = Sunday. ``none``: 0. A batch that is neither one day nor a
+    divisor of a day has no such effect and is 0: a week holds every weekday.
+
+    Parameters
+    ----------
+    starts
+        first slots, wall clock.
+    batch
+        length of a batch.
+    effect
+        ``weekend``, ``weekday`` or ``none``.
+
+    Raises
+    ------
+    SettingsError
+        ``effect`` is unknown.
+
+    >>> days = np.array(["2024-03-01", "2024-03-02"], dtype="datetime64[us]")  # Friday, Saturday
+    >>> calendar_class(days, np.timedelta64(1, "D"), "weekend").tolist()
+    [0, 1]
+    """
+    if effect not in EFFECTS:
+        raise unknown_name("calendar effect", effect, EFFECTS)
+    day = np.timedelta64(1, "D")
+    if effect == "none" or day % batch != np.timedelta64(0):
+        return np.zeros(starts.shape, dtype=np.int8)
+    days = starts.astype("datetime64[D]").astype(np.int64)
+    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
+    return np.asarray(weekday >= 5 if effect == "weekend" else weekday, dtype=np.int8)
