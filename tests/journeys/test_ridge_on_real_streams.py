@@ -12,7 +12,7 @@ from mlma.domain.streams import Grid, Series
 
 
 def pedestrians(folder: Path, days: int) -> list[Series]:
-    """Return the first ``days`` days of every stream that is not dead."""
+    """Return the first ``days`` days of every stream that is there and not dead."""
     frame = pl.read_parquet(folder / "auckland_pedestrians_hourly.parquet")
     start = np.datetime64("2019-01-01", "us")
     grid = Grid(start, np.timedelta64(3600 * 10**6, "us"), 24, days)
@@ -22,7 +22,7 @@ def pedestrians(folder: Path, days: int) -> list[Series]:
         slot = ((rows["ds"].to_numpy() - start) // grid.step).astype(int)
         inside = slot < len(y)
         y[slot[inside]] = rows["y"].to_numpy()[inside]
-        if np.nanmean(y) > 1:
+        if np.isfinite(y).mean() > 0.9 and np.nanmean(y) > 1:
             streams.append(
                 Series(str(unique_id), grid, y.reshape(days, 24), np.empty((days, 24, 0)))
             )
@@ -42,6 +42,7 @@ def test_ridge_beats_the_seasonal_naive_model_on_most_streams(shared_data: Path)
                 for b in range(100, 280, 14)
             ]
         means = {name: np.nanmean(np.abs(error)) for name, error in errors.items()}
-        ratios.append(means["ridge"] / means["seasonal_naive"])
+        if means["seasonal_naive"] > 0:  # a sensor that is dead by then is forecast without error
+            ratios.append(means["ridge"] / means["seasonal_naive"])
     assert len(ratios) > 10
     assert np.mean(np.array(ratios) < 0.95) > 0.8

@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from mlma.adapters.frames.history import Columns, History, read_history
 from mlma.adapters.frames.grids import Rows, usual_step
+from mlma.adapters.frames.history import Columns, History, read_history
 from mlma.domain.errors import SettingsError
 
 START = datetime(2024, 1, 1)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.cycle import run_cycle
-from mlma.agent.training import FULL_SHARE, Failure, Recipe, Version, forecast, train
+from mlma.agent.training import Failure, Recipe, Version, forecast, train
 from mlma.domain.batches import LossBatch
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState, HeldOut
-from mlma.domain.streams import Panel
+from mlma.domain.streams import Panel, Series
 from mlma.domain.verdicts import Decision, Evidence, Reason
 from mlma.ports import Executor
 from mlma.stats.losses import Loss
@@ -40,10 +40,12 @@ WORTH_SENDING_SECONDS = 0.5
 class Stage:
     """What all policies share: the streams, what is complete, how hard each batch was.
 
+    series
+        the streams one by one, always the same objects, so that features can be remembered.
     complete, trainable
         ``(n_streams, n_batches) bool``.
-    share
-        ``(n_streams, n_batches)``, share of complete batches in the window before each batch.
+    whole
+        ``(n_streams, n_batches) bool``, the window before each batch has no large holes.
     start, stop
         ``(n_streams,) int64``, first batch with a version, and one past the last one observed.
     benchmark
@@ -53,12 +55,13 @@ class Stage:
     """
 
     panel: Panel
+    series: tuple[Series, ...]
     keys: NDArray[np.uint64]
     loss: Loss
     scale: Floats
     complete: Bools
     trainable: Bools
-    share: Floats
+    whole: Bools
     start: Ints
     stop: Ints
     benchmark: Floats
@@ -120,17 +123,16 @@ class EvidencePlayer:
         """Train what any policy wants at this batch, and deploy it."""
         born = np.flatnonzero(self.stage.start == batch)
         asked = [np.union1d(np.flatnonzero(play.wanted), born) for play in plays]
-        rows = np.unique(np.concatenate(asked)) if asked else born
-        rows = [int(row) for row in rows if row not in self.broken]
-        possible = [row for row in rows if self.stage.trainable[row, batch]]
-        self._train(possible, batch)
+        rows = np.unique(np.concatenate([born, *asked]))
+        possible = rows[self.stage.trainable[rows, batch]]
+        self._train([row for row in possible.tolist() if row not in self.broken], batch)
         for play, wanted in zip(plays, asked, strict=True):
             self._deploy(play, [int(row) for row in wanted], batch)
             play.wanted[:] = False
 
     def _train(self, rows: list[int], batch: int) -> None:
         horizon = min(HORIZON, self.stage.panel.grid.n_batches - batch)
-        tasks = [(self.recipe, self.stage.panel.series(row), batch, horizon) for row in rows]
+        tasks = [(self.recipe, self.stage.series[row], batch, horizon) for row in rows]
         if len(tasks) * self._fit_seconds > WORTH_SENDING_SECONDS:
             results = list(self.executor.map(train, tasks, "train"))
         else:
@@ -138,7 +140,7 @@ class EvidencePlayer:
         for row, result in zip(rows, results, strict=True):
             if isinstance(result, Version):
                 self.versions[row, batch] = result
-                self._fit_seconds = max(result.seconds, 0.9 * self._fit_seconds)
+                self._fit_seconds = max(result.all_seconds, 0.9 * self._fit_seconds)
             else:
                 self.failures.setdefault(row, result.message)
                 if self.stage.start[row] == batch:
@@ -148,20 +150,19 @@ class EvidencePlayer:
         """Let the new versions go live, or clear the request where there is none."""
         arrived = [row for row in wanted if (row, batch) in self.versions]
         for row in arrived:
-            version = self.versions[row, batch]
-            play.fits[row] += version.fits
-            play.seconds += version.seconds
+            _charge(play, row, self.versions[row, batch])
         going = [row for row in arrived if self._passes(play, row, batch)]
         held = np.array(sorted(set(wanted) - set(going)), dtype=np.int64)
         play.state = _without_request(play.state, held)
+        failed = held[play.wanted[held] & (batch < self.stage.stop[held])]
+        _hold(play, np.setdiff1d(failed, arrived), batch, Reason.FAILED)
         if not going:
             return
         rows = np.array(going, dtype=np.int64)
         held_out = self._held_out(play, rows, batch)
-        provisional = self.stage.share[rows, batch] < FULL_SHARE
-        play.state = deploy(
-            play.state, rows, held_out, play.policy, self.stage.seed, provisional
-        )
+        provisional = ~self.stage.whole[rows, batch]
+        seed = self.stage.seed
+        play.state = deploy(play.state, rows, held_out, play.policy, seed, provisional=provisional)
         for row in going:
             version = self.versions[row, batch]
             play.retrained[row, batch] = play.fitted[row] is not None
@@ -173,13 +174,13 @@ class EvidencePlayer:
         version = self.versions[row, batch]
         if not play.policy.gate or play.fitted[row] is None or version.held_out is None:
             return True
-        first = batch - len(version.held_out)
-        new = self._mean_losses(row, first, version.held_out)
+        held_out = version.held_out[-play.policy.reference_batches :]
+        first = batch - len(held_out)
+        new = self._mean_losses(row, first, held_out)
         old = np.asarray(play.columns["loss"][row, first:batch], dtype=np.float64)
         if passes_gate(old[None], new[None])[0]:
             return True
-        play.columns["decision"][row, batch - 1] = Decision.HOLD
-        play.columns["reason"][row, batch - 1] = Reason.GATE
+        _hold(play, np.array([row]), batch, Reason.GATE)
         return False
 
     def _mean_losses(self, row: int, first: int, y_hat: Floats) -> Floats:
@@ -194,7 +195,7 @@ class EvidencePlayer:
         return self.stage.loss(y, y_hat, self.stage.scale[rows, None, None])
 
     def _held_out(self, play: Play, rows: Ints, batch: int) -> HeldOut | None:
-        if play.policy.reference_from != "held_out":
+        if play.policy.reference_from != "held_out" or not self.recipe.held_out:
             return None
         forecasts = [self.versions[int(row), batch].held_out for row in rows]
         y_hat = np.stack([made for made in forecasts if made is not None])
@@ -214,9 +215,7 @@ class EvidencePlayer:
         rows = self._with_forecasts(play, np.flatnonzero(live), batch)
         if not len(rows):
             return
-        y_hat = np.stack(
-            [play.forecasts[row][batch - play.forecast_from[row]] for row in rows]
-        )
+        y_hat = np.stack([play.forecasts[row][batch - play.forecast_from[row]] for row in rows])
         losses = self._losses(rows, batch, y_hat[:, None])[:, 0]
         calendar = self.stage.calendar[play.policy.calendar][batch]
         incoming = LossBatch(losses, np.full(len(rows), calendar))
@@ -237,7 +236,7 @@ class EvidencePlayer:
             version = play.fitted[row]
             assert version is not None  # live rows have a version
             last = min(batch + HORIZON, self.stage.panel.grid.n_batches)
-            made = forecast(version.fitted, self.stage.panel.series(int(row)), batch, last)
+            made = forecast(version.fitted, self.stage.series[int(row)], batch, last)
             if isinstance(made, Failure):
                 self.broken[int(row)] = made.message
                 continue
@@ -267,6 +266,25 @@ def _new_play(stage: Stage, policy: MLMA) -> Play:
         fits=np.zeros(n, dtype=np.int64),
         columns=columns,
     )
+
+
+def needs_held_out(policy: MLMA) -> bool:
+    """Whether a policy looks at out-of-sample losses of the training window."""
+    return policy.reference_from == "held_out" or policy.gate
+
+
+def _charge(play: Play, row: int, version: Version) -> None:
+    """Count what a version cost this policy: what it would have cost without the others."""
+    held_out = needs_held_out(play.policy)
+    play.fits[row] += 1 + held_out * version.siblings
+    play.seconds += version.seconds + version.forecast_seconds
+    play.seconds += held_out * version.held_out_seconds
+
+
+def _hold(play: Play, rows: Ints, batch: int, reason: Reason) -> None:
+    """Write that a re-training that was decided on at the batch before came to nothing."""
+    play.columns["decision"][rows, batch - 1] = Decision.HOLD
+    play.columns["reason"][rows, batch - 1] = reason
 
 
 def _without_request(state: AgentState, rows: Ints) -> AgentState:

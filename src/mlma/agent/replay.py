@@ -12,9 +12,16 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.evidence_player import EvidencePlayer, Play, Stage
+from mlma.agent.evidence_player import EvidencePlayer, Play, Stage, needs_held_out
 from mlma.agent.scheduled_player import StreamPlayed, StreamTask, mean_losses, play_schedules
-from mlma.agent.training import Recipe, complete_batches, trainable, window_share
+from mlma.agent.training import (
+    FULL_SHARE,
+    Recipe,
+    complete_batches,
+    trainable,
+    window_share,
+    without_short_gaps,
+)
 from mlma.domain.chance import stream_keys
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
@@ -91,8 +98,7 @@ def replay_panel(
     """
     begun = perf_counter()
     stage, dropped = _stage(panel, settings, player)
-    recipe = _recipe(settings, player)
-    evidence = EvidencePlayer(stage, recipe, player.executor)
+    evidence = EvidencePlayer(stage, _recipe(settings, player), player.executor)
     watching = [policy for policy in settings.policies if isinstance(policy, MLMA)]
     plays = (
         evidence.play(watching, lambda done, total: player.report("monitor", done, total))
@@ -101,34 +107,40 @@ def replay_panel(
     )
     roles = _roles(settings.policies, plays, stage)
     schedules = _schedules(roles, stage, settings)
-    played = _play_streams(stage, recipe, schedules, evidence, player)
+    played = _play_streams(schedules, evidence, player)
     broken = {row: made.broken for row, made in enumerate(played) if made.broken}
     broken.update(evidence.broken)
-    kept = np.array([row for row in range(len(stage.panel)) if row not in broken], dtype=np.int64)
-    if not len(kept):
-        raise DataError(
-            f"The model failed on all {len(stage.panel)} streams. First message: "
-            f"{next(iter(broken.values()))}",
-        )
-    failures = {stage.panel.ids[row]: text for row, text in broken.items()}
     soft = {row: made.failures[0] for row, made in enumerate(played) if made.failures}
     soft.update(evidence.failures)
+    kept = _unbroken(stage, broken)
     runs = [
-        _seasonal_naive(stage, played, kept),
+        _seasonal_naive(stage, kept),
         *_scheduled_runs(roles, schedules, played, kept),
         *[_evidence_run(play, kept) for play in plays],
     ]
+    shown = _rows_of(stage.panel, kept)
     return Replayed(
-        ids=tuple(stage.panel.ids[row] for row in kept),
-        tags={name: tuple(np.array(of)[kept]) for name, of in stage.panel.tags.items()},
+        ids=shown.ids,
+        tags=shown.tags,
         grid=panel.grid,
-        y_mean=mean_losses(stage.panel.y)[kept],
+        y_mean=mean_losses(shown.y),
         runs=tuple(_in_order(runs, settings.policies)),
         left_out=(*left_out, *dropped, *_failed(stage, broken, soft)),
         settings={},
         seconds=perf_counter() - begun,
-        failures=failures,
+        failures={stage.panel.ids[row]: text for row, text in broken.items()},
     )
+
+
+def _unbroken(stage: Stage, broken: dict[int, str]) -> NDArray[np.int64]:
+    """Return the rows of the streams on which the model did not fail."""
+    kept = [row for row in range(len(stage.panel)) if row not in broken]
+    if not kept:
+        raise DataError(
+            f"The model failed on all {len(stage.panel)} streams. First message: "
+            f"{next(iter(broken.values()))}",
+        )
+    return np.array(kept, dtype=np.int64)
 
 
 def _stage(
@@ -137,38 +149,46 @@ def _stage(
     """Return what the policies play on, and the streams that are too short."""
     complete = complete_batches(panel.y, settings.share)
     may_train = trainable(complete, settings.window)
-    playable = may_train.any(axis=1)
-    rows = np.flatnonzero(playable)
-    short = [panel.ids[row] for row in np.flatnonzero(~playable)]
-    if not len(rows):
-        raise DataError(
-            f"No stream is long enough. Expected at least {settings.window} batches to train on "
-            f"and one batch more, with a third of them complete. Got {panel.grid.n_batches} "
-            f"batches in all. Hint: a shorter `window`, or a longer history.",
-        )
-    reason = f"history shorter than the training window of {settings.window} batches plus one"
-    dropped = (LeftOut(reason, "streams", len(short), tuple(short[:3])),) if short else ()
+    rows, dropped = _playable(panel, may_train, settings.window)
     kept = _rows_of(panel, rows)
     may_train, complete = may_train[rows], complete[rows]
-    past = _before(kept.y, may_train.argmax(axis=1))
-    scale = settings.loss.scale_from(past, settings.season)
-    number = np.arange(panel.grid.n_batches)
-    starts = panel.grid.batch_starts()
+    start = np.asarray(may_train.argmax(axis=1), dtype=np.int64)
+    scale = settings.loss.scale_from(_before(kept.y, start), settings.season)
+    number, starts = np.arange(panel.grid.n_batches), panel.grid.batch_starts()
+    share = window_share(without_short_gaps(complete), settings.window)
     stage = Stage(
         panel=kept,
+        series=tuple(kept.series(row) for row in range(len(kept))),
         keys=stream_keys(kept.ids),
         loss=settings.loss,
         scale=scale,
         complete=complete,
         trainable=may_train,
-        share=window_share(complete, settings.window),
-        start=may_train.argmax(axis=1),
+        whole=share >= FULL_SHARE,
+        start=start,
         stop=np.where(complete, number, -1).max(axis=1) + 1,
         benchmark=_benchmark(kept, complete, scale, settings, player),
         calendar={one: calendar_class(starts, panel.grid.batch, one) for one in EFFECTS},
         seed=settings.seed,
     )
     return stage, dropped
+
+
+def _playable(
+    panel: Panel, may_train: Bools, window: int
+) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
+    """Return the rows of the streams that a version can be trained for, and what was left out."""
+    long_enough = may_train.any(axis=1)
+    if not long_enough.any():
+        raise DataError(
+            f"No stream is long enough. Expected at least {window} batches to train on "
+            f"and one batch more, with a third of them complete. Got {panel.grid.n_batches} "
+            f"batches in all. Hint: a shorter `window`, or a longer history.",
+        )
+    short = [panel.ids[row] for row in np.flatnonzero(~long_enough)]
+    reason = f"history shorter than the training window of {window} batches plus one"
+    dropped = (LeftOut(reason, "streams", len(short), tuple(short[:3])),) if short else ()
+    return np.flatnonzero(long_enough), dropped
 
 
 def _rows_of(panel: Panel, rows: NDArray[np.int64]) -> Panel:
@@ -180,7 +200,7 @@ def _rows_of(panel: Panel, rows: NDArray[np.int64]) -> Panel:
         y=panel.y[rows],
         exogenous=panel.exogenous[rows],
         exogenous_names=panel.exogenous_names,
-        tags={name: tuple(np.array(of)[rows]) for name, of in panel.tags.items()},
+        tags={name: tuple(of[row] for row in rows) for name, of in panel.tags.items()},
     )
 
 
@@ -210,7 +230,7 @@ def _recipe(settings: ReplaySettings, player: Player) -> Recipe:
     asked = [
         policy.reference_batches
         for policy in settings.policies
-        if isinstance(policy, MLMA) and (policy.reference_from == "held_out" or policy.gate)
+        if isinstance(policy, MLMA) and needs_held_out(policy)
     ]
     held_out = min(max(asked, default=0), settings.window // 2)
     return Recipe(player.forecaster, settings.window, held_out, settings.seed)
@@ -265,22 +285,21 @@ def _phases(policy: Policy, settings: ReplaySettings) -> int:
 
 
 def _play_streams(
-    stage: Stage,
-    recipe: Recipe,
     schedules: list[_Schedule],
     evidence: EvidencePlayer,
     player: Player,
 ) -> list[StreamPlayed]:
+    stage = evidence.stage
     known: list[dict[int, tuple[object, float]]] = [{} for _ in stage.panel.ids]
     for (row, at), version in evidence.versions.items():
         known[row][at] = (version.fitted, version.seconds)
     due = np.stack([schedule.due for schedule in schedules])
     tasks = [
         (
-            recipe,
+            evidence.recipe,
             stage.loss,
             StreamTask(
-                stage.panel.series(row),
+                stage.series[row],
                 due[:, row],
                 stage.trainable[row],
                 stage.complete[row],
@@ -297,9 +316,7 @@ def _play_streams(
     return played
 
 
-def _seasonal_naive(
-    stage: Stage, played: list[StreamPlayed], kept: NDArray[np.int64]
-) -> PolicyRun:
+def _seasonal_naive(stage: Stage, kept: NDArray[np.int64]) -> PolicyRun:
     number = np.arange(stage.panel.grid.n_batches)
     on = (number >= stage.start[:, None]) & (number < stage.stop[:, None])
     loss = np.where(on, stage.benchmark, np.nan)[kept]
@@ -356,9 +373,7 @@ def _evidence_run(play: Play, kept: NDArray[np.int64]) -> PolicyRun:
     )
 
 
-def _failed(
-    stage: Stage, broken: dict[int, str], soft: dict[int, str]
-) -> tuple[LeftOut, ...]:
+def _failed(stage: Stage, broken: dict[int, str], soft: dict[int, str]) -> tuple[LeftOut, ...]:
     out = []
     ids = stage.panel.ids
     for reason, rows in (

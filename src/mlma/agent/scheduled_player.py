@@ -76,10 +76,10 @@ def play_schedules(recipe: Recipe, loss: Loss, task: StreamTask) -> StreamPlayed
     failures: list[str] = []
     live: list[FittedForecaster | None] = [None] * n_schedules
     due = task.schedules & task.trainable
-    for at in np.flatnonzero(due.any(axis=0)):
+    for at in np.flatnonzero(due.any(axis=0)).tolist():
         users = np.flatnonzero(due[:, at])
         try:
-            fitted, spent = task.known.get(int(at)) or _timed_fit(recipe, task.series, int(at))
+            fitted, spent = task.known.get(at) or _timed_fit(recipe, task.series, at)
         except ModelError as error:
             failures.append(str(error))
             users = users[:0]
@@ -89,10 +89,12 @@ def play_schedules(recipe: Recipe, loss: Loss, task: StreamTask) -> StreamPlayed
         for user in users:
             live[user] = fitted
         try:
-            _play_until_next(task, loss, due, int(at), live, losses, seconds)
+            _play_until_next(task, loss, due, at, live, losses, seconds)
         except ModelError as error:
             return StreamPlayed(losses, deployed, seconds, tuple(failures), str(error))
-    broken = "" if deployed.any() else (failures[0] if failures else "no version could be trained")
+    # Every schedule starts with the first version: without it, nothing can be compared.
+    started = deployed.any(axis=1).all()
+    broken = "" if started else (failures[0] if failures else "no version could be trained")
     return StreamPlayed(losses, deployed, seconds, tuple(failures), broken)
 
 
@@ -102,7 +104,7 @@ def _timed_fit(recipe: Recipe, series: Series, at: int) -> tuple[FittedForecaste
     return fitted, perf_counter() - start
 
 
-def _play_until_next(
+def _play_until_next(  # noqa: PLR0917  # the last two are written
     task: StreamTask,
     loss: Loss,
     due: Bools,
@@ -114,13 +116,13 @@ def _play_until_next(
     """Write the losses of the schedules due at ``at``, until each one's next due batch."""
     ends: dict[int, tuple[FittedForecaster, list[tuple[int, int]]]] = {}
     n_batches = due.shape[1]
-    for schedule in np.flatnonzero(due[:, at]):
+    for schedule in np.flatnonzero(due[:, at]).tolist():
         fitted = live[schedule]
         if fitted is None:
             continue
         later = np.flatnonzero(due[schedule, at + 1 :])
         end = at + 1 + int(later[0]) if len(later) else n_batches
-        ends.setdefault(id(fitted), (fitted, []))[1].append((int(schedule), end))
+        ends.setdefault(id(fitted), (fitted, []))[1].append((schedule, end))
     for fitted, users in ends.values():
         start = perf_counter()
         own = _batch_losses(task, loss, fitted, at, max(end for _, end in users))
@@ -147,4 +149,5 @@ def mean_losses(losses: Floats) -> Floats:
     found = np.isfinite(losses)
     count = found.sum(axis=-1)
     total = np.where(found, losses, 0.0).sum(axis=-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean

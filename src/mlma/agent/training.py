@@ -21,7 +21,10 @@ LEAST_SHARE = 1 / 3
 """A version is trained only if this share of its window's batches is complete."""
 
 FULL_SHARE = 3 / 4
-"""A window with fewer complete batches makes a version provisional."""
+"""A window with fewer batches outside its holes makes a version provisional."""
+
+SHORT_GAP = 4
+"""Incomplete batches in a row that are no hole yet: a weekend and two holidays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,23 @@ class Version:
 
     ``at`` is the first batch that it forecasts; ``forecasts (k, slots)`` are those of batches
     ``at`` to ``at + k - 1``; ``held_out (h, slots)`` those of the last ``h`` batches of its
-    window, out of sample, or None. ``fits`` counts the model and a sibling, if one was needed.
+    window, out of sample, or None. ``siblings`` counts the models that were trained for these
+    only. Seconds of the fit, of what was held out, and of the first forecasts.
     """
 
     fitted: FittedForecaster
     at: int
     forecasts: Floats
     held_out: Floats | None
-    fits: int
+    siblings: int
     seconds: float
+    held_out_seconds: float
+    forecast_seconds: float
+
+    @property
+    def all_seconds(self) -> float:
+        """Seconds of all that was done for this version."""
+        return self.seconds + self.held_out_seconds + self.forecast_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +74,17 @@ def train(recipe: Recipe, series: Series, at: int, horizon: int) -> Version | Fa
     start = perf_counter()
     try:
         fitted = recipe.forecaster.fit(series, max(at - recipe.window, 0), at, recipe.seed)
-        held_out, fits = _held_out(recipe, series, fitted, at)
-        seconds = perf_counter() - start
+        trained = perf_counter()
+        held_out, siblings = _held_out(recipe, series, fitted, at)
+        judged = perf_counter()
         forecasts = fitted.predict(series, at, at + horizon)
     except ModelError as error:
         return Failure(str(error))
-    return Version(fitted, at, forecasts, held_out, fits, seconds)
+    spent = (trained - start, judged - trained, perf_counter() - judged)
+    return Version(fitted, at, forecasts, held_out, siblings, *spent)
 
 
-def forecast(
-    fitted: FittedForecaster, series: Series, first: int, last: int
-) -> Floats | Failure:
+def forecast(fitted: FittedForecaster, series: Series, first: int, last: int) -> Floats | Failure:
     """Return more forecasts of a version, ``(last - first, slots)``, or what went wrong."""
     try:
         return fitted.predict(series, first, last)
@@ -85,14 +96,14 @@ def _held_out(
     recipe: Recipe, series: Series, fitted: FittedForecaster, at: int
 ) -> tuple[Floats | None, int]:
     if not recipe.held_out:
-        return None, 1
+        return None, 0
     first = at - recipe.held_out
     free = fitted.held_out(series, first, at)
     if free is not None:
-        return free, 1
+        return free, 0
     # The sibling sees the same window without its last batches: a second fit, and counted as one.
     sibling = recipe.forecaster.fit(series, max(at - recipe.window, 0), first, recipe.seed)
-    return sibling.predict(series, first, at), 2
+    return sibling.predict(series, first, at), 1
 
 
 def complete_batches(y: Floats, share: float) -> Bools:
@@ -101,6 +112,19 @@ def complete_batches(y: Floats, share: float) -> Bools:
     ``y (n_streams, n_batches, slots)``; NaN = missing.
     """
     return np.asarray(np.isfinite(y).mean(axis=2) >= share)
+
+
+def without_short_gaps(complete: Bools) -> Bools:
+    """Return where one of the last few batches was complete, ``(n_streams, n_batches) bool``.
+
+    A stream that rests on weekends has gaps in every window, but no holes.
+
+    >>> without_short_gaps(np.array([[True, False, False, True] + 6 * [False]])).sum()
+    np.int64(8)
+    """
+    number = np.arange(complete.shape[1])
+    latest = np.maximum.accumulate(np.where(complete, number, -1 - SHORT_GAP), axis=1)
+    return np.asarray(number - latest <= SHORT_GAP)
 
 
 def window_share(complete: Bools, window: int) -> Floats:
@@ -112,7 +136,7 @@ def window_share(complete: Bools, window: int) -> Floats:
     before = np.concatenate([np.zeros((len(complete), 1), np.int64), seen[:, :-1]], axis=1)
     earlier = np.zeros_like(before)
     earlier[:, window:] = before[:, :-window] if window < before.shape[1] else 0
-    return (before - earlier) / window
+    return np.asarray((before - earlier) / window)
 
 
 def trainable(complete: Bools, window: int) -> Bools:
@@ -123,5 +147,6 @@ def trainable(complete: Bools, window: int) -> Bools:
     number = np.arange(complete.shape[1])
     born = np.argmax(complete, axis=1)[:, None]
     died = complete.shape[1] - np.argmax(complete[:, ::-1], axis=1)[:, None]
-    alive = (number >= born + window) & (number < died) & complete.any(axis=1)[:, None]
+    ever = np.asarray(complete.any(axis=1))[:, None]
+    alive: Bools = (number >= born + window) & (number < died) & ever
     return np.asarray(alive & (window_share(complete, window) >= LEAST_SHARE))

@@ -28,13 +28,14 @@ class LossBatch:
 
     def count(self) -> NDArray[np.int64]:
         """Return the number of losses per stream, ``(n_streams,) int64``."""
-        return np.isfinite(self.losses).sum(axis=1)
+        return np.asarray(np.isfinite(self.losses).sum(axis=1), dtype=np.int64)
 
     def mean(self) -> Floats:
         """Return the mean loss per stream, ``(n_streams,)``; NaN = no loss at all."""
         count = self.count()
         total = np.where(np.isfinite(self.losses), self.losses, 0.0).sum(axis=1)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        mean: Floats = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class ReferenceBatch:
 
     def count(self) -> NDArray[np.int64]:
         """Return the number of reference batches per stream, ``(n_streams,) int64``."""
-        return np.isfinite(self.means).sum(axis=1)
+        return np.asarray(np.isfinite(self.means).sum(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 from mlma.domain.errors import SettingsError
 
+_UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+
 
 def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     """Return the name and the keyword arguments of a call written as text.
@@ -25,7 +27,7 @@ def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
+    except _UNREADABLE as error:
         raise _malformed(text, kind) from error
     if isinstance(node, ast.Name):
         return node.id.lower(), {}
@@ -33,9 +35,9 @@ def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
         raise _malformed(text, kind)
     try:
         arguments = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise _malformed(text, kind) from error
-    if "None" in arguments:
+    if "None" in arguments or len(arguments) < len(node.keywords):  # **settings, or one twice
         raise _malformed(text, kind)
     return node.func.id.lower(), arguments
 

@@ -92,4 +92,6 @@ class Replayed:
         yardstick = np.where(shared, self.always.loss, 0.0).sum(axis=1)
         scale = np.nanmax(np.abs(np.where(np.isfinite(self.y_mean), self.y_mean, 0.0)), axis=1)
         telling = yardstick > 1e-9 * np.maximum(scale, 1e-300) * np.maximum(shared.sum(axis=1), 1)
-        return np.divide(own, yardstick, out=np.full(len(own), np.nan), where=telling)
+        out = np.full(len(own), np.nan)
+        relative: Floats = np.divide(own, yardstick, out=out, where=telling)
+        return relative

@@ -6,6 +6,7 @@ a field of `MLMA`; the defaults are our reading.
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
+from math import inf
 from typing import Any, ClassVar
 
 from mlma.domain.errors import SettingsError, unknown_name
@@ -29,7 +30,7 @@ class Policy:
 
     def _text(self, *, defaults: bool) -> str:
         shown = [
-            f"{spec.name}={getattr(self, spec.name)!r}"
+            f"{spec.name}={_plain(getattr(self, spec.name))!r}"
             for spec in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
             if defaults or spec.default is MISSING or getattr(self, spec.name) != spec.default
         ]
@@ -63,7 +64,7 @@ class Periodic(Policy):
     phase: str | int = "random"
 
     def __post_init__(self) -> None:
-        _check(self, "every", self.every >= 1, "at least 1 batch", "periodic(every=28)")
+        _check(self, "every", 1 <= self.every < inf, "at least 1 batch", "periodic(every=28)")
         good = self.phase == "random" or (isinstance(self.phase, int) and self.phase >= 0)
         _check(self, "phase", good, '"random" or a number of batches', 'phase="random"')
 
@@ -161,16 +162,18 @@ class MLMA(Policy):
             got = getattr(self, setting)
             if got not in known:
                 raise unknown_name(f"{setting} of MLMA", str(got), known)
+        object.__setattr__(self, "follow_ups", tuple(self.follow_ups))  # a list has no hash
         few, cap, ages = self.min_reference_batches, self.reference_batches, self.follow_ups
-        rising = all(a < b for a, b in zip((0, *ages), ages, strict=False))
+        rising = all(a < b and b == int(b) for a, b in zip((0, *ages), ages, strict=False))
         _check(self, "level", 0 < self.level < 1, "between 0 and 1", "level=0.001")
         _check(self, "allowance", self.allowance > 0, "above 0", "allowance=0.5")
         _check(self, "adjustment", 0 <= self.adjustment <= 1, "from 0 to 1", "0 = none")
         _check(self, "min_reference_batches", few >= 3, "at least 3", "a variance needs batches")
         _check(self, "reference_batches", cap >= few, "min_reference_batches or more", "28")
-        _check(self, "margin", self.margin >= 0, "0 or more", "margin=0.1 is 10 %")
+        _check(self, "margin", 0 <= self.margin < inf, "0 or more", "margin=0.1 is 10 %")
         _check(self, "confirm", self.confirm >= 1, "at least 1", "confirm=1")
         _check(self, "follow_ups", rising, "rising numbers of batches", "follow_ups=(7, 14, 28)")
+        _check(self, "review_rise", 0 <= self.review_rise < inf, "0 or more", "0.02 is 2 %")
         _check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=14")
         for setting in ("review_age", "max_age"):
             got = getattr(self, setting)
@@ -217,6 +220,13 @@ def build(maker: Callable[..., Policy], name: str, arguments: dict[str, Any]) ->
         return maker(**arguments)
     except TypeError as error:
         raise SettingsError(f"`{name}` cannot be built from {arguments}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting without NumPy's number types, so that its text can be read back."""
+    if isinstance(value, tuple):
+        return tuple(_plain(part) for part in value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def _check(owner: Policy, setting: str, good: bool, expected: str, hint: str) -> None:

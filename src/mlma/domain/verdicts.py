@@ -30,7 +30,7 @@ class Decision(IntEnum):
 
     KEEP = 0
     RETRAIN = 1
-    HOLD = 2  # wanted to, and did not: the gate kept the old version
+    HOLD = 2  # wanted to, and did not: the gate or a failed training kept the old version
 
     @property
     def label(self) -> str:

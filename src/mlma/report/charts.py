@@ -27,7 +27,8 @@ from mlma.report.style import (
 )
 from mlma.report.words import excess, percent
 
-WIDE, NARROW = 940, 330
+_MOST_LABELS = 7  # where it is narrow; the others tell their name when they are touched
+WIDE, NARROW = 680, 330  # the narrowest container that each is shown in
 
 
 def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
@@ -41,9 +42,9 @@ def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
 
     rows = [row for row in rows if np.isfinite(row.loss) and np.isfinite(row.fits_share)]
     height = 430 if width > 600 else 400
-    x, ticks, names = _cost_axis([row.fits_share for row in rows])
+    x, ticks, names = _cost_axis([row.fits_share for row in rows], width)
     y, pinned, y_range = _loss_axis(rows)
-    most = width // 15
+    most = 34 if width > 600 else 22
     texts = [_point_text(row, at, most) for row, at in zip(rows, pinned, strict=True)]
     traces = [
         go.Scatter(
@@ -59,7 +60,13 @@ def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
     sheet = layout(height)
     sheet["margin"] = {"l": 58, "r": 14, "t": 12, "b": 52}
     x_range = [min(x, default=-2) - 0.12, 2.08]
-    sheet["xaxis"] |= {"range": x_range, "tickvals": ticks, "ticktext": names, "zeroline": False}
+    sheet["xaxis"] |= {
+        "range": x_range,
+        "tickvals": ticks,
+        "ticktext": names,
+        "tickangle": 0,
+        "zeroline": False,
+    }
     sheet["xaxis"]["title"]["text"] = "training runs, % of always (log scale)"
     sheet["yaxis"] |= {
         "range": y_range,
@@ -73,6 +80,7 @@ def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
         for i in range(len(rows))
     ]
     order = sorted(range(len(rows)), key=lambda i: (rows[i].label != chosen, i))
+    order = order if width > 600 else order[:_MOST_LABELS]
     size = (width - 72, height - 64)
     sheet["annotations"] = [
         _point_label(texts[i], (x[i], y[i]), shift, strong=rows[i].label == chosen)
@@ -81,14 +89,14 @@ def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
     return go.Figure(traces, sheet)
 
 
-def _cost_axis(shares: list[float]) -> tuple[list[float], list[float], list[str]]:
+def _cost_axis(shares: list[float], width: int) -> tuple[list[float], list[float], list[str]]:
     """Return log10 of the percentages, tick values and tick texts; 0 stands left of the others."""
     positive = [share for share in shares if share > 0]
     least = np.floor(2 * np.log10(100 * min(positive, default=0.01))) / 2
     x = [float(np.log10(100 * share)) if share > 0 else float(least) - 0.35 for share in shares]
-    marks = [
-        mark for mark in (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100) if np.log10(mark) >= least - 0.05
-    ]
+    step = 1 if width > 600 else 2  # whole decades where it is narrow
+    rounds = (100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01)[::step]
+    marks = [mark for mark in rounds if np.log10(mark) >= least - 0.05]
     ticks, names = [float(np.log10(mark)) for mark in marks], [f"{mark:g} %" for mark in marks]
     if len(positive) < len(shares):
         ticks, names = [float(least) - 0.35, *ticks], ["none", *names]

@@ -311,6 +311,13 @@ def relative_loss_of(replayed: Replayed, label: str) -> Floats:
     return np.full(len(replayed.ids), np.nan) if run is None else replayed.relative_loss(run)
 
 
+def matched_loss(replayed: Replayed) -> float:
+    """Return the mean loss relative to always of the best matched run; NaN without any."""
+    matched = [run for run in replayed.runs if run.role == "matched"]
+    losses = [mean_of_finite(replayed.relative_loss(run)) for run in matched]
+    return min((loss for loss in losses if np.isfinite(loss)), default=np.nan)
+
+
 def telling_streams(replayed: Replayed, k: int = 12) -> list[TellingStream]:
     """Return up to ``k`` streams that are worth looking at, grouped by why.
 

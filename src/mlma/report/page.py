@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.report import charts, style, timecharts, words
@@ -22,13 +23,20 @@ from mlma.report.figures import (
     SummaryRow,
     headline,
     key_metrics,
+    matched_loss,
     mean_of_finite,
     relative_loss_of,
     summary_row,
     summary_rows,
     worst_streams,
 )
-from mlma.report.timelines import played_span, script_json, stream_data
+from mlma.report.timelines import (
+    FleetTimeline,
+    fleet_timeline,
+    played_span,
+    script_json,
+    stream_data,
+)
 
 MOST_BYTES = 6_000_000
 STREAM_BYTES = 800_000
@@ -44,6 +52,7 @@ def save_html(replayed: Replayed, path: str | Path) -> Path:
     one. An interruption leaves the old file as it was, and no temporary file behind.
     """
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     text = render_page(replayed)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
@@ -81,7 +90,7 @@ def render_page(replayed: Replayed) -> str:
         "counted": words.counted,
     }
     environment.filters.update(helpers)
-    environment.filters["tied"] = _tied
+    environment.filters |= {"tied": _tied, "breakable": _breakable}
     return environment.get_template("report.html.j2").render(_context(replayed))
 
 
@@ -90,13 +99,18 @@ def _tied(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
+def _breakable(label: str) -> Markup:
+    """Return the label of a policy, which may break after a bracket."""
+    return Markup("(<wbr>").join(label.split("("))
+
+
 def _context(replayed: Replayed) -> dict[str, Any]:
     from plotly.offline import get_plotlyjs
 
     library = get_plotlyjs()
     run = headline(replayed)
     shown = run or replayed.always
-    rows = summary_rows(replayed)
+    rows, fleet = summary_rows(replayed), fleet_timeline(replayed, shown)
     watching = [other for other in replayed.runs if other.evidence is not None]
     budget = min(STREAM_BYTES, MOST_BYTES - _RESERVE - len(library.encode()))
     return {
@@ -114,21 +128,24 @@ def _context(replayed: Replayed) -> dict[str, Any]:
         "gain_window": GAIN_WINDOW,
         "every_batch": words.every_batch(replayed.grid),
         "batch_span": words.batch_span(replayed.grid),
+        "block_span": words.batch_span(replayed.grid, fleet.batches),
         "version": _version(),
         "library": library,
-        "charts": _charts(replayed, rows, shown),
+        "charts": _charts(replayed, rows, shown, fleet),
         "dark": script_json(json.dumps(style.COLOURS)),
         "streams": stream_data(replayed, max(budget, 0)),
         "alt": _alternatives(replayed, rows, shown),
     }
 
 
-def _charts(replayed: Replayed, rows: list[SummaryRow], run: PolicyRun) -> str:
+def _charts(
+    replayed: Replayed, rows: list[SummaryRow], run: PolicyRun, fleet: FleetTimeline
+) -> str:
     figures = {
         "frontier": charts.frontier(rows, run.label, width=charts.WIDE),
         "frontier-narrow": charts.frontier(rows, run.label, width=charts.NARROW),
         "distribution": charts.distribution(replayed, rows),
-        "fleet": timecharts.fleet_chart(replayed, run),
+        "fleet": timecharts.fleet_chart(fleet, watches=run.evidence is not None),
         "stream": timecharts.stream_chart(replayed),
     }
     members = [f'"{name}":{style.chart_json(figure)}' for name, figure in figures.items()]
@@ -174,11 +191,9 @@ def _tiles(replayed: Replayed, run: PolicyRun) -> list[tuple[str, str, str]]:
     if run.evidence is not None:
         alarms = words.number(metrics.alarms_per_1000_streams_per_week)
         tiles.append(("Alarms", alarms, "per 1,000 streams and week"))
-    matched = [replayed.relative_loss(other) for other in replayed.runs if other.role == "matched"]
-    if matched:
-        blind = words.excess(mean_of_finite(matched[0]))
-        tiles.append(("As many, without watching", blind, "loss against always"))
-        return tiles
+    blind = words.excess(matched_loss(replayed))
+    if blind != words.NOTHING:
+        return [*tiles, ("As many, without watching", blind, "loss against always")]
     gain = f"loss {words.excess(1 - metrics.mean_gain)} on average"
     helped = words.percent(metrics.helped_share)
     tiles.append(
@@ -243,7 +258,8 @@ def _metric_rows(replayed: Replayed, *, watches: bool) -> list[MetricRow]:
 
 def _verdicts(metrics: KeyMetrics) -> str:
     shares = sorted(metrics.verdict_shares.items(), key=lambda item: -item[1])
-    return ", ".join(f"{verdict.label} {words.percent(share)}" for verdict, share in shares)
+    told = [f"{verdict.label} {words.percent(share)}" for verdict, share in shares if share]
+    return ", ".join(told) or words.NOTHING
 
 
 def _retrainings(metrics: KeyMetrics) -> str:

@@ -116,16 +116,16 @@ def number_or_none(value: float) -> float | None:
 
 def plain(text: str) -> str:
     """Return text that Plotly shows as it is: its own small HTML and templates switched off."""
-    return escape(text).replace("%{", "%&#123;")
+    return escape(text, quote=False).replace("%{", "%&#123;")
 
 
 def shortened(text: str, most: int) -> str:
     """Return at most ``most`` characters, the middle left out.
 
     >>> shortened("mlma(follow_ups=(7, 14))", 12)
-    'mlma(f…, 14))'
+    'mlma(fol…4))'
     """
     if len(text) <= most:
         return text
-    half = most // 2
-    return f"{text[:half]}…{text[-half:]}"
+    tail = most // 4
+    return f"{text[: most - tail - 1]}…{text[-tail:]}"

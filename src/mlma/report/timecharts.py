@@ -24,25 +24,23 @@ from mlma.report.style import (
     reason_style,
     shortened,
 )
-from mlma.report.timelines import FleetTimeline, fleet_timeline, lanes
+from mlma.report.timelines import FleetTimeline, lanes
 
 
-def fleet_chart(replayed: Replayed, run: PolicyRun) -> Any:
+def fleet_chart(fleet: FleetTimeline, *, watches: bool) -> Any:
     """Return three panels over time: loss relative to always, degraded share, re-trainings."""
     import plotly.graph_objects as go
 
-    fleet = fleet_timeline(replayed, run)
     times = [str(start) for start in fleet.starts.astype("datetime64[s]")]
     sheet = layout(520)
-    sheet["margin"] = {"l": 58, "r": 14, "t": 34, "b": 36}
+    sheet["margin"] = {"l": 58, "r": 14, "t": 34, "b": 84}
     sheet |= {"barmode": "stack", "hovermode": "x unified", "bargap": 0.15}
-    watches = run.evidence is not None
     domains = ([0.56, 1.0], [0.31, 0.48], [0.0, 0.23]) if watches else ([0.38, 1], None, [0, 0.3])
     sheet["xaxis"] |= {"type": "date", "anchor": "y3", "hoverformat": "%-d %b %Y"}
     traces = _loss_panel(fleet, times)
     sheet["yaxis"] |= {"domain": domains[0], "ticksuffix": " %", "nticks": 6}
     sheet["yaxis3"] = axis() | {"domain": domains[2], "rangemode": "tozero", "nticks": 4}
-    heads = [("loss above always, median and 10th to 90th percentile", 1.0)]
+    heads = [("loss above always, median and middle 80 %", 1.0)]
     if watches and domains[1] is not None:
         degraded = [number_or_none(100 * share) for share in fleet.degraded]
         bars = go.Bar(x=times, y=degraded, yaxis="y2", marker={"color": ALARM}, name="degraded")
@@ -56,7 +54,7 @@ def fleet_chart(replayed: Replayed, run: PolicyRun) -> Any:
         traces.append(bars.update(hovertemplate="%{y}"))
     heads.append(("re-trainings, by reason", domains[2][1]))
     sheet["annotations"] = [panel_head(text, top) for text, top in heads]
-    sheet["legend"] |= {"x": 1, "xanchor": "right", "y": domains[2][1], "yanchor": "bottom"}
+    sheet["legend"] |= {"x": 0, "y": -0.09, "yanchor": "top"}
     return go.Figure(traces, sheet)
 
 
@@ -81,8 +79,8 @@ def stream_chart(replayed: Replayed) -> Any:
     import plotly.graph_objects as go
 
     run = headline(replayed) or replayed.always
-    sheet = layout(470)
-    sheet["margin"] = {"l": 70, "r": 14, "t": 64, "b": 36}
+    sheet = layout(500)
+    sheet["margin"] = {"l": 70, "r": 14, "t": 12, "b": 92}
     sheet["xaxis"] |= {"type": "date", "anchor": "y2", "hoverformat": "%a %-d %b %Y"}
     sheet["yaxis"] |= {"domain": [0.24, 1.0]}
     sheet["yaxis"]["title"]["text"] = "mean loss per batch"
@@ -95,7 +93,8 @@ def stream_chart(replayed: Replayed) -> Any:
         "fixedrange": True,
     }
     sheet["annotations"] = [panel_head("re-trainings", 0.16)]
-    sheet["legend"] |= {"x": 0, "y": 1.02, "yanchor": "bottom"}
+    sheet["legend"] |= {"x": 0, "y": -0.1, "yanchor": "top"}
+    sheet["legend"] |= {"entrywidthmode": "fraction", "entrywidth": 0.24}
     return go.Figure(_stream_traces(run), sheet)
 
 
@@ -105,18 +104,19 @@ def _stream_traces(run: PolicyRun) -> list[Any]:
     def line(meta: str, name: str, **style: Any) -> Any:
         return go.Scatter(x=[], y=[], mode="lines", name=name, meta=meta, **style)
 
+    name = plain(shortened(run.label.partition("(")[0], 16))
     invisible = {"line": {"width": 0}, "hoverinfo": "skip"}
     tip = "%{y:.4~g}<extra></extra>"
     dots = go.Scatter(x=[], y=[], mode="markers", name="loss of a batch", meta="loss")
     dots.update(marker={"color": OTHER, "size": 3.2, "opacity": 0.65}, hovertemplate=tip)
     traces = [
         line("low", "", showlegend=False, **invisible),
-        line("high", "9 of 10 healthy batches", fill="tonexty", fillcolor=WASH, **invisible),
+        line("high", "9 of 10 healthy", fill="tonexty", fillcolor=WASH, **invisible),
         dots,
         line("reference", "expected", line={"color": MUTED, "width": 1.4, "dash": "dash"}),
         line("never", "never", line={"color": FOLLOW_UP, "width": 1.4, "dash": "dot"}),
         line("always", "always", line={"color": INK, "width": 1.4}),
-        line("mean", plain(shortened(run.label, 24)), line={"color": ACCENT, "width": 2.4}),
+        line("mean", name, line={"color": ACCENT, "width": 2.4}),
     ]
     ranks = {"mean": 1, "always": 2, "reference": 3, "never": 4, "high": 5, "loss": 6}
     for trace in traces:

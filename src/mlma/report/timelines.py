@@ -33,7 +33,9 @@ CURVE_POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class FleetTimeline:
-    """The fleet per block of weeks; all arrays ``(n_blocks,)``, NaN = no stream to tell.
+    """The fleet per block of ``batches`` batches: a week, or more where history is long.
+
+    All arrays ``(n_blocks,)``; NaN = no stream to tell.
 
     ``low``, ``median`` and ``high`` are the 10th, 50th and 90th percentile over streams of the
     loss relative to always. ``degraded`` is the share of streams with a degraded batch.
@@ -41,7 +43,7 @@ class FleetTimeline:
     """
 
     starts: NDArray[np.datetime64]
-    weeks: int
+    batches: int
     low: Floats
     median: Floats
     high: Floats
@@ -82,7 +84,7 @@ def fleet_timeline(replayed: Replayed, run: PolicyRun) -> FleetTimeline:
     }
     return FleetTimeline(
         starts=replayed.grid.batch_starts()[first:last:size],
-        weeks=weeks,
+        batches=size,
         low=low,
         median=median,
         high=high,

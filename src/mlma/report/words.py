@@ -5,9 +5,16 @@ Takes figures, gives text that page, terminal and notebook share.
 
 import numpy as np
 
-from mlma.domain.runs import PolicyRun, Replayed
+from mlma.domain.runs import Replayed
 from mlma.domain.streams import Grid
-from mlma.report.figures import SummaryRow, headline, mean_of_finite, summary_row
+from mlma.report.figures import (
+    SummaryRow,
+    headline,
+    matched_loss,
+    mean_of_finite,
+    relative_loss_of,
+    summary_row,
+)
 
 NOTHING = "-"
 _SPANS = ((604800, "week"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -19,8 +26,8 @@ def percent(share: float) -> str:
     >>> percent(0.02838), percent(0.0025), percent(0.483), percent(float("nan"))
     ('2.8 %', '0.25 %', '48 %', '-')
     """
-    if not np.isfinite(share):
-        return NOTHING
+    if not np.isfinite(share) or share == 0:
+        return "0 %" if share == 0 else NOTHING
     size = abs(100 * share)
     digits = 0 if size >= 9.95 else 1 if size >= 0.95 or size < 0.0005 else 2
     return f"{100 * share:,.{digits}f} %"
@@ -63,14 +70,14 @@ def counted(count: float, noun: str) -> str:
     return f"{number(count)} {noun if count == 1 else plural}"
 
 
-def batch_span(grid: Grid) -> str:
-    """Return the length of a batch in words.
+def batch_span(grid: Grid, batches: int = 1) -> str:
+    """Return the length of a batch, or of several, in words.
 
     >>> day, quarter = np.timedelta64(1, "D"), np.timedelta64(15, "m").astype("timedelta64[us]")
     >>> batch_span(Grid(np.datetime64("2024-01-01", "us"), quarter, slots=96, n_batches=10))
     '1 day'
     """
-    return _span(_seconds(grid))
+    return _span(batches * _seconds(grid))
 
 
 def every_batch(grid: Grid) -> str:
@@ -125,29 +132,23 @@ def _distance(loss: float) -> str:
 
 
 def _never_aside(replayed: Replayed, row: SummaryRow) -> str:
-    never = next((run for run in replayed.runs if run.label == "never"), None)
-    if never is None or row.label == "never":
+    loss = mean_of_finite(relative_loss_of(replayed, "never"))
+    if row.label == "never" or not np.isfinite(loss):
         return ""
-    loss = _mean_loss(replayed, never)
-    if not np.isfinite(loss):
-        return ""
-    worse = " and was the better choice here" if loss < row.loss else ""
-    return f"never re-training would have cost {_more_or_less(loss)}{worse}"
+    return f"never re-training would have cost {_more_or_less(loss)}{_better(loss, row)}"
 
 
 def _matched_aside(replayed: Replayed, row: SummaryRow) -> str:
-    matched = [run for run in replayed.runs if run.role == "matched"]
-    losses = [loss for loss in (_mean_loss(replayed, run) for run in matched) if np.isfinite(loss)]
-    if not losses:
+    loss = matched_loss(replayed)
+    if not np.isfinite(loss):
         return ""
-    loss = min(losses)
-    worse = " and was the better choice here" if loss < row.loss else ""
-    return f"as many re-trainings without looking at the losses, {_more_or_less(loss)}{worse}"
+    text = f"as many re-trainings without looking at the losses, {_more_or_less(loss)}"
+    return text + _better(loss, row)
+
+
+def _better(loss: float, row: SummaryRow) -> str:
+    return " and was the better choice here" if loss < row.loss else ""
 
 
 def _more_or_less(loss: float) -> str:
     return f"{percent(abs(loss - 1))} {'more' if loss >= 1 else 'less'}"
-
-
-def _mean_loss(replayed: Replayed, run: PolicyRun) -> float:
-    return mean_of_finite(replayed.relative_loss(run))

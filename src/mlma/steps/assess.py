@@ -58,8 +58,7 @@ def assess(state: AgentState, batch: LossBatch, difficulty: Floats, policy: MLMA
     down = accumulated(state.cusum_down, -score, policy.allowance)
     loss = batch.mean()
     expected = outcome.reference_loss * difficulty
-    filled = np.isfinite(reference.means)
-    dead = known & ~(filled & (reference.means > 0)).any(axis=1)
+    dead = known & ~(np.isfinite(reference.means) & (reference.means != 0)).any(axis=1)
     evidence = Assessment(
         n=batch.count(),
         loss=loss,
@@ -93,12 +92,13 @@ def _judged(seen: Assessment, policy: MLMA) -> Assessment:
     in_batch = told & (seen.p_adjusted <= level)
     worse_batch = in_batch & (seen.statistic > 0)
     worse = worse_batch | (up <= level)
-    better = (in_batch & (seen.statistic < 0)) | (down <= level)
+    better_batch = in_batch & (seen.statistic < 0)
+    better = better_batch | (down <= level)
     if policy.accumulate == "cusum":
         alarm = told & (p_evidence <= level)
     else:
         alarm = in_batch if both else worse_batch
-        worse, p_evidence = worse_batch, seen.p_adjusted
+        worse, better, p_evidence = worse_batch, better_batch, seen.p_adjusted
     verdict = np.where(told, Verdict.HEALTHY, Verdict.UNCLEAR)
     verdict = np.where(told & better, Verdict.IMPROVED, verdict)
     verdict = np.where((told & worse) | seen.awakened, Verdict.DEGRADED, verdict)

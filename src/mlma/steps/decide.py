@@ -32,7 +32,7 @@ def decide(
 ) -> tuple[AgentState, Decisions]:
     """Return the state after this batch and what is to be done.
 
-    Writes age, cycle, cusum_up, cusum_down, alarms_in_a_row, episode, next_review, pending.
+    Writes age, cycle, cusum_up, cusum_down, alarms_in_a_row, episode, next_review, oldest, pending.
     """
     aged = replace(
         state,
@@ -68,12 +68,14 @@ def _by_evidence(
     too_old = quiet & (state.age >= state.oldest)
 
     reason = _quiet_reason(seen)
+    reason[seen.alarm & state.pending] = Reason.PENDING
     reason[seen.alarm & was_open] = Reason.EPISODE
     for where, why in (
         (review, Reason.REVIEW),
         (too_old, Reason.MAX_AGE),
         (follow_up, Reason.FOLLOW_UP),
         (opened, Reason.ALARM),
+        (opened & (seen.verdict == Verdict.IMPROVED), Reason.IMPROVED),  # two-sided
         (opened & seen.awakened, Reason.AWAKENED),
     ):
         reason[where] = why
@@ -84,6 +86,8 @@ def _by_evidence(
         alarms_in_a_row=np.where(opened, 0, in_a_row),
         episode=episode,
         next_review=next_review,
+        # Asked for once: if no version comes of it, again as late as a review, not every batch.
+        oldest=np.where(too_old, state.age + float(policy.review_every), state.oldest),
     )
     return decided, opened | follow_up | review | too_old, reason
 

@@ -27,7 +27,9 @@ def log_level(means: Floats) -> Floats:
     positive = means > 0
     logs = np.log(means, out=np.zeros_like(means), where=positive)
     count = positive.sum(axis=1)
-    return np.divide(logs.sum(axis=1), count, out=np.full(len(means), np.nan), where=count > 0)
+    out = np.full(len(means), np.nan)
+    level: Floats = np.divide(logs.sum(axis=1), count, out=out, where=count > 0)
+    return level
 
 
 def absorb(
@@ -61,24 +63,20 @@ def deploy(
     held_out: HeldOut | None,
     policy: MLMA,
     seed: int,
+    *,
     provisional: NDArray[np.bool_] | None = None,
 ) -> AgentState:
     """Return the state after new versions of the streams ``rows`` went live.
 
     Model and reference change together: the reference restarts from the held-out losses, or
     empty where there are none. ``provisional (len(rows),)`` marks versions trained on a window
-    with large holes: their follow-ups are due as after an alarm. Writes every column but key and
-    cycle.
+    with large holes: their follow-ups are due as after an alarm. Writes every column but key,
+    cycle and benchmark_level.
     """
     old = state.rows(rows)
-    first = old.version == 0
-    phase = np.where(first, uniforms(seed, old.key, _AGE_DRAW), 0.0)
-    review_age = np.inf if policy.review_age is None else float(policy.review_age)
-    max_age = np.inf if policy.max_age is None else float(policy.max_age)
-    shift = phase * min(review_age, max_age) if np.isfinite(min(review_age, max_age)) else 0.0
+    next_review, oldest = _ages(old, policy, seed)
     reference = _restarted(old.reference, held_out)
-    count = reference.rolling.count()
-    known = count >= policy.min_reference_batches
+    known = reference.rolling.count() >= policy.min_reference_batches
     episode = old.episode
     if provisional is not None and policy.follow_ups:
         episode = np.where(provisional & (episode == NOT_OPEN), 0, episode)
@@ -92,11 +90,21 @@ def deploy(
         alarms_in_a_row=np.zeros_like(old.alarms_in_a_row),
         episode=episode,
         birth_level=np.where(known, log_level(reference.means), np.nan),
-        next_review=review_age - shift,
-        oldest=max_age - shift,
+        next_review=next_review,
+        oldest=oldest,
         pending=np.zeros_like(old.pending),
     )
     return state.with_rows(rows, new)
+
+
+def _ages(old: AgentState, policy: MLMA, seed: int) -> tuple[Floats, Floats]:
+    """Return age of the first review and maximum age; a stream's first ones in a random phase."""
+    review_age = np.inf if policy.review_age is None else float(policy.review_age)
+    max_age = np.inf if policy.max_age is None else float(policy.max_age)
+    sooner = min(review_age, max_age)
+    phase = np.where(old.version == 0, uniforms(seed, old.key, _AGE_DRAW), 0.0)
+    shift = phase * (sooner if np.isfinite(sooner) else 0.0)
+    return review_age - shift, max_age - shift
 
 
 def _restarted(old: ReferenceState, held_out: HeldOut | None) -> ReferenceState:
@@ -136,10 +144,15 @@ def _appended(
 
 
 def _anchored(reference: ReferenceState, rows: Ints) -> ReferenceState:
-    """Return the references whose anchor follows the rolling window where that one is better."""
+    """Return the references whose anchor follows the rolling window where that one is better.
+
+    An anchor that is still growing follows in any case: a few good batches at the start would
+    otherwise stay the whole reference.
+    """
     rolling, anchor = reference.means[rows], reference.anchor_means[rows]
     filled, held = np.isfinite(rolling).sum(axis=1), np.isfinite(anchor).sum(axis=1)
-    better = (filled >= held) & ~(log_level(rolling) > log_level(anchor))
+    lower = ~(log_level(rolling) > log_level(anchor))
+    better = (filled > held) | ((filled == held) & lower)
     at = rows[better]
     means, calendar = reference.anchor_means.copy(), reference.anchor_calendar.copy()
     means[at], calendar[at] = reference.means[at], reference.calendar[at]

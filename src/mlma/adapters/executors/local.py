@@ -71,8 +71,8 @@ def _apart(
             delayed(function)(*task) for task in tasks
         )
     try:
-        for answer in answers:  # not `yield from`, which would close them before `finally`
-            yield answer  # noqa: UP028
+        for answer in answers:  # noqa: UP028  # `yield from` would close them before `finally`
+            yield answer
     finally:
         with catch_warnings():  # joblib warns of tasks that were cancelled: here, on purpose
             simplefilter("ignore", UserWarning)

@@ -110,10 +110,8 @@ def _refuse_two_roles(columns: Columns, tags: Sequence[str], exogenous: Sequence
 
 def _as_text(series: pl.Series) -> pl.Series | None:
     """Return a column as labels; None = it holds nothing, or nothing that makes a label."""
-    plain = series.dtype.is_numeric() or isinstance(
-        series.dtype, pl.Boolean | pl.Date | pl.Datetime
-    )
-    if not (plain or is_text(series)):
+    plain = isinstance(series.dtype, pl.Boolean | pl.Date | pl.Datetime)
+    if not (plain or series.dtype.is_numeric() or is_text(series)):
         return None
     text = series.cast(pl.String)
     return None if text.null_count() == len(text) else text

@@ -152,9 +152,10 @@ def _refuse_absurd(rows: Rows, n_batches: int, slots: int, slot: int, where: str
         return
     early, late = int(rows.wall.min()), int(rows.wall.max())
     raise DataError(
-        f"The times of {where} span too long a grid: {n_batches * slots:,} slots of {_text(slot)} for "
-        f"{len(rows.ids):,} streams, and only {len(rows.code):,} rows. Earliest: {when(early)} "
-        f"({_holders(rows, early)}); latest: {when(late)} ({_holders(rows, late)}). "
+        f"The times of {where} span too long a grid: {n_batches * slots:,} slots of "
+        f"{_text(slot)} for {len(rows.ids):,} streams, and only {len(rows.code):,} rows. "
+        f"Earliest: {when(early)} ({_holders(rows, early)}); "
+        f"latest: {when(late)} ({_holders(rows, late)}). "
         f"Hint: correct or filter these dates, or set `step`.",
     )
 

@@ -135,9 +135,10 @@ def _converted(source: Any, named: Sequence[str]) -> pl.DataFrame:
         return eager.to_polars()
     except ImportError as error:
         raise MissingExtraError("Reading this frame", "arrow") from error
-    except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise _not_a_frame(source, error) from error
-    except (nw.exceptions.NarwhalsError, pl.exceptions.PolarsError) as error:
+    except (
+        *(TypeError, ValueError, OverflowError, OSError),
+        *(nw.exceptions.NarwhalsError, pl.exceptions.PolarsError),
+    ) as error:
         raise _not_a_frame(source, error) from error
 
 

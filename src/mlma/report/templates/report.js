@@ -6,6 +6,7 @@
   const data = read("streams-data");
   const night = matchMedia("(prefers-color-scheme: dark)");
   const byId = (id) => document.getElementById(id);
+  const PAGE_WIDTH = 680; // fits A4 and Letter
   let printing = false;
 
   const painted = (part) => {
@@ -16,10 +17,11 @@
   };
   const spec = (name) => (night.matches && !printing ? painted(charts[name]) : structuredClone(charts[name]));
   const draw = (id, figure) => {
+    if (printing) figure.layout.width = PAGE_WIDTH;
     const config = { displayModeBar: false, responsive: true, showTips: false };
     Plotly.react(byId(id), figure.data, figure.layout, config);
   };
-  const small = () => byId("frontier").clientWidth < 600;
+  const small = () => !printing && byId("frontier").clientWidth < 640;
 
   const time = (batch) => new Date(data.start + batch * data.batch).toISOString().slice(0, 19);
   const points = (values, step) => ({ x: values.map((_, i) => time(i * step)), y: values });
@@ -82,6 +84,11 @@
     figure.layout.xaxis.range = [time(0), time(data.length - 1)];
     figure.layout.xaxis.fixedrange = small();
     figure.layout.dragmode = small() ? false : "zoom";
+    if (small()) {
+      figure.layout.legend.entrywidth = 0.48;
+      figure.layout.margin.b += 44;
+      figure.layout.height += 44;
+    }
     byId("stream-title").textContent = stream.id;
     byId("stream-facts").textContent = facts(stream);
     byId("stream").setAttribute("aria-label", `Losses of ${stream.id} over time: ${facts(stream)}`);
