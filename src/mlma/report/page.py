@@ -191,6 +191,8 @@ def _tiles(replayed: Replayed, run: PolicyRun) -> list[tuple[str, str, str]]:
     if run.evidence is not None:
         alarms = words.number(metrics.alarms_per_1000_streams_per_week)
         tiles.append(("Alarms", alarms, "per 1,000 streams and week"))
+    else:
+        tiles.append(("Re-trainings", words.number(row.retrainings), "per stream"))
     blind = words.excess(matched_loss(replayed))
     if blind != words.NOTHING:
         return [*tiles, ("As many, without watching", blind, "loss against always")]
@@ -240,7 +242,7 @@ def _metric_rows(replayed: Replayed, *, watches: bool) -> list[MetricRow]:
         (
             "Re-trainings that helped",
             f"loss relative to always, {GAIN_WINDOW} batches after against {GAIN_WINDOW} before",
-            lambda m: f"{words.percent(m.helped_share)} of {m.gains_measured:,} measured",
+            lambda m: f"{words.percent(m.helped_share)} of {m.gains_measured:,} measurable",
         ),
         (
             "Change of the loss by a re-training",

@@ -109,7 +109,7 @@ def verdict_sentence(replayed: Replayed) -> str:
     run = headline(replayed)
     streams = counted(len(replayed.ids), "stream")
     if run is None:
-        return f"No policy was asked for: {streams} were played with the baselines only."
+        return f"No policy was asked for: only the baselines were played, on {streams}."
     row = summary_row(replayed, run)
     if not np.isfinite(row.loss):
         return f"{row.label} has no loss that could be compared with always on {streams}."

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mlma.adapters.models.calendar_terms import WEEKDAYS, calendar_columns, calendar_names
-from mlma.adapters.models.memo import Memo
+from mlma.adapters.models.memo import Memo, PastMemo
 from mlma.adapters.models.rhythm import DAY, carried, day_slots
 from mlma.domain.errors import SettingsError
 from mlma.domain.streams import Grid, Series
@@ -25,6 +25,7 @@ MODES: tuple[Mode, ...] = ("day_ahead", "one_step")
 _SEASONS = (1, 2, 3, 4, 5, 6, 7, 14, 21, 28)
 _MOST_SEASONS = 8
 _MEMO = Memo()
+_PAST = PastMemo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,16 @@ class Features:
         """Write the lags and the recent levels into the first columns of ``out``."""
         slots, lags = series.y.shape[1], self.lags(series.grid)
         y = series.y[:last].ravel()
-        known = carried(y, series.grid)
+        known, means = (
+            array[: last * size]
+            for array, size in zip(_PAST.arrays(series, _past), (slots, 1), strict=True)
+        )
         before = np.full(lags[-1], 0.0 if self.fill else np.nan)
-        past = np.concatenate([before, known if self.fill else y])
+        start = max(first * slots - lags[-1], 0)
+        past = np.concatenate([before, (known if self.fill else y)[start:]])
         for column, lag in enumerate(lags):
-            shift = lags[-1] - lag
+            shift = lags[-1] - lag - start
             out[:, column] = past[first * slots + shift : last * slots + shift]
-        means = known.reshape(last, slots).mean(axis=1)
         for column, (_, back, span) in enumerate(_levels(series.grid), start=len(lags)):
             out[:, column] = np.repeat(_recent_mean(means, first, last, back, span), slots)
 
@@ -172,6 +176,13 @@ def _levels(grid: Grid) -> tuple[tuple[str, int, int], ...]:
     span = -(-7 * season // slots)
     levels.append(("last_week", 0, span) if span > 1 else ("last_four_batches", 0, 4))
     return tuple(levels)
+
+
+def _past(series: Series) -> tuple[Floats, Floats]:
+    """Return the values carried over gaps and their batch means; both are causal."""
+    known = carried(series.y.ravel(), series.grid)
+    known = known.copy() if np.shares_memory(known, series.y) else known
+    return known, known.reshape(series.y.shape).mean(axis=1)
 
 
 def _recent_mean(means: Floats, first: int, last: int, back: int, span: int) -> Floats:
