@@ -7,6 +7,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from report_fixtures import MLMA_LABEL, lifelike, make_replayed, make_run, small
 
+from mlma.domain.verdicts import Reason
 from mlma.report import charts, style
 from mlma.report.figures import summary_rows
 from mlma.report.page import MOST_BYTES, render_page, save_html
@@ -64,6 +65,13 @@ def test_charts_use_only_colours_that_have_a_dark_twin():
     used = set(re.findall(r'"(#[0-9a-f]{3,8}|rgba?\([^"]*\))"', charts_data))
     assert used - {"rgba(0,0,0,0)"} <= set(style.COLOURS)
     assert style.ACCENT in used
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_name_and_a_colour_of_the_page(reason):
+    name, colour, _ = style.reason_style(reason)
+    assert name == name.lower() != ""
+    assert colour in style.COLOURS
 
 
 def _contrast(one, other):

@@ -5,7 +5,7 @@ a field of `MLMA`; the defaults are our reading.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, ClassVar
 
@@ -17,10 +17,11 @@ class Policy:
     """Base of all policies; gives them one text form, ``name(setting=value)``."""
 
     name: ClassVar[str]
+    always_shown: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
-        """The policy as it is written on the command line, settings at their default left out."""
+        """The policy as it is written on the command line: its dial, and what is not default."""
         return self._text(defaults=False)
 
     @property
@@ -32,7 +33,9 @@ class Policy:
         shown = [
             f"{spec.name}={_plain(getattr(self, spec.name))!r}"
             for spec in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
-            if defaults or spec.default is MISSING or getattr(self, spec.name) != spec.default
+            if defaults
+            or spec.name in self.always_shown
+            or getattr(self, spec.name) != spec.default
         ]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
@@ -60,6 +63,7 @@ class Periodic(Policy):
     """
 
     name: ClassVar[str] = "periodic"
+    always_shown: ClassVar[tuple[str, ...]] = ("every",)
     every: float = 28
     phase: str | int = "random"
 
@@ -74,6 +78,7 @@ class Random(Policy):
     """Re-train before each batch with probability ``rate``."""
 
     name: ClassVar[str] = "random"
+    always_shown: ClassVar[tuple[str, ...]] = ("rate",)
     rate: float = 0.03
 
     def __post_init__(self) -> None:
@@ -135,6 +140,7 @@ class MLMA(Policy):
     """
 
     name: ClassVar[str] = "mlma"
+    always_shown: ClassVar[tuple[str, ...]] = ("level",)
     test: str = "batch_t"
     side: str = "greater"
     level: float = 0.001

@@ -14,6 +14,7 @@ from mlma.adapters.frames.native import like
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
+from mlma.report.figures import alarm_counts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,8 @@ class ReplayResult:
         ``loss``: mean over streams of the stream's loss relative to always (streams on which
         always loses nothing do not count); ``worst``: the largest of them; ``fits``: models
         trained per stream, first ones and held-out siblings included; ``fits_share``: of the fits
-        of always; ``alarms``: degraded batches per stream; ``seconds``: computing that the policy
+        of always; ``alarms``: batches per stream at which the
+        evidence reached the level (those while follow-ups are due open nothing and do not count); ``seconds``: computing that the policy
         takes by itself.
         """
         return like(pl.DataFrame(self._rows()), self._example)
@@ -191,9 +193,7 @@ def _plain(value: Any) -> Any:
 
 
 def _alarms(run: PolicyRun) -> Any:
-    if run.evidence is None:
-        return np.zeros(len(run.fits), dtype=np.int64)
-    return (run.evidence.verdict == Verdict.DEGRADED).sum(axis=1)
+    return np.zeros(len(run.fits)) if run.evidence is None else alarm_counts(run.evidence)
 
 
 def _decided(record: Replayed, run: PolicyRun, columns: Columns) -> pl.DataFrame:

@@ -39,26 +39,23 @@ REASON_STYLE = {
     Reason.REVIEW: ("review", REVIEW, "square"),
     Reason.MAX_AGE: ("maximum age", OTHER, "circle"),
 }
-UNTOLD = ("schedule", OTHER, "circle-open")
+_SCHEDULE = ("schedule", OTHER, "circle-open")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def reason_style(reason: Reason) -> tuple[str, str, str]:
     """Return the short name, the colour and the symbol of a reason to re-train."""
-    return REASON_STYLE.get(reason, UNTOLD)
+    if reason in (Reason.NONE, Reason.SCHEDULE):
+        return _SCHEDULE
+    untold = (reason.name.lower().replace("_", " "), OTHER, "circle-open")
+    return REASON_STYLE.get(reason, untold)
 
 
 def chart_json(figure: Any) -> str:
     """Return a figure as JSON for a script element, without Plotly's template."""
     spec = figure.to_plotly_json()
     spec["layout"].pop("template", None)
-    return script_json(json.dumps(spec, separators=(",", ":"), default=_plain, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} in a chart")
+    return script_json(json.dumps(spec, separators=(",", ":"), allow_nan=False))
 
 
 def layout(height: int) -> dict[str, Any]:

@@ -22,6 +22,10 @@ Ints = NDArray[np.int64]
 _AGE_DRAW = -2
 
 
+AGE_SPREAD = 0.25
+"""Share of the review age by which ages vary from version to version."""
+
+
 def log_level(means: Floats) -> Floats:
     """Return the mean log of the positive batch means, ``(n,)``; NaN = none."""
     positive = means > 0
@@ -98,13 +102,18 @@ def deploy(
 
 
 def _ages(old: AgentState, policy: MLMA, seed: int) -> tuple[Floats, Floats]:
-    """Return age of the first review and maximum age; a stream's first ones in a random phase."""
+    """Return age of the first review and maximum age.
+
+    A stream's first version starts in a random phase; later ones vary by a quarter, because a
+    common shock re-trains many streams on one day, and their ages would stay in step for good.
+    """
     review_age = np.inf if policy.review_age is None else float(policy.review_age)
     max_age = np.inf if policy.max_age is None else float(policy.max_age)
     sooner = min(review_age, max_age)
-    phase = np.where(old.version == 0, uniforms(seed, old.key, _AGE_DRAW), 0.0)
-    shift = phase * (sooner if np.isfinite(sooner) else 0.0)
-    return review_age - shift, max_age - shift
+    draw = uniforms(seed, old.key, _AGE_DRAW - old.version)
+    share = np.where(old.version == 0, -draw, AGE_SPREAD * (2 * draw - 1))
+    shift = share * (sooner if np.isfinite(sooner) else 0.0)
+    return review_age + shift, max_age + shift
 
 
 def _restarted(old: ReferenceState, held_out: HeldOut | None) -> ReferenceState:
