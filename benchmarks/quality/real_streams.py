@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from real_data import real_files
 
 import mlma
@@ -35,32 +36,52 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="data sets; default all that are found")
     parser.add_argument("--model", default="ridge")
     parser.add_argument("--loss", default="absolute")
+    parser.add_argument("--seeds", type=int, default=1, help="means over so many random phases")
     parser.add_argument("--only-default", action="store_true")
     asked = parser.parse_args()
     files = real_files()
     if not files:
         print("No real streams found. Set MLMA_DATA to their folder.")
+    policies = VARIANTS[:1] if asked.only_default else VARIANTS
     for name in asked.names or files:
-        policies = VARIANTS[:1] if asked.only_default else VARIANTS
-        result = mlma.replay(
-            files[name], model=asked.model, loss=asked.loss, policies=policies, progress=False
-        )
-        show(name, result)
+        results = [
+            mlma.replay(
+                files[name],
+                model=asked.model,
+                loss=asked.loss,
+                policies=policies,
+                seed=seed,
+                progress=False,
+            )
+            for seed in range(asked.seeds)
+        ]
+        show(name, results)
 
 
-def show(name: str, result: mlma.ReplayResult) -> None:
-    print(f"\n### {name}: {len(result.record.ids)} streams, {result.record.seconds:.0f} s\n")
+def show(name: str, results: list[mlma.ReplayResult]) -> None:
+    seconds = sum(result.record.seconds for result in results)
+    streams = len(results[0].record.ids)
+    print(f"\n### {name}: {streams} streams, {len(results)} seeds, {seconds:.0f} s\n")
     print("| policy | loss / always | worst stream | fits / always | re-trainings per 100 batches |")
     print("|---|---|---|---|---|")
-    batches = float(result.record.always.fits.mean())
-    for row in result.to_dict()["policies"]:
-        often = 100 * row["retrainings"] / batches
-        print(
-            f"| {row['policy']} | {row['loss']:.4f} | {row['worst']:.3f} "
-            f"| {100 * row['fits_share']:.2f} % | {often:.2f} |"
+    batches = float(results[0].record.always.fits.mean())
+    tables = [result.to_dict()["policies"] for result in results]
+    for rows in zip(*tables, strict=True):
+        loss, fits, again = (
+            float(np.mean([row[column] for row in rows]))
+            for column in ("loss", "fits_share", "retrainings")
         )
-    for out in result.left_out:
+        worst = max(row["worst"] for row in rows)
+        often = 100 * again / batches
+        label = rows[0]["policy"] if len({row["policy"] for row in rows}) == 1 else _matched(rows)
+        print(f"| {label} | {loss:.4f} | {worst:.3f} | {100 * fits:.2f} % | {often:.2f} |")
+    for out in results[0].left_out:
         print(f"\nLeft out: {out}")
+
+
+def _matched(rows: tuple[dict[str, str], ...]) -> str:
+    """Return the name of a policy whose rate differs from seed to seed."""
+    return f"{rows[0]['policy'].split('(')[0]}, as many fits"
 
 
 if __name__ == "__main__":
