@@ -12,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from real_data import real_files
 
 import mlma
+from real_data import real_files
 
 VARIANTS = (
     "mlma",
@@ -62,7 +62,9 @@ def show(name: str, results: list[mlma.ReplayResult]) -> None:
     seconds = sum(result.record.seconds for result in results)
     streams = len(results[0].record.ids)
     print(f"\n### {name}: {streams} streams, {len(results)} seeds, {seconds:.0f} s\n")
-    print("| policy | loss / always | worst stream | fits / always | re-trainings per 100 batches |")
+    print(
+        "| policy | loss / always | worst stream | fits / always | re-trainings per 100 batches |"
+    )
     print("|---|---|---|---|---|")
     batches = float(results[0].record.always.fits.mean())
     tables = [result.to_dict()["policies"] for result in results]

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.cycle import run_cycle
+from mlma.agent.stage import Stage
 from mlma.agent.training import Failure, Recipe, Version, forecast, train
 from mlma.domain.batches import LossBatch
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState, HeldOut
-from mlma.domain.streams import Panel, Series
 from mlma.domain.verdicts import Decision, Evidence, Reason
 from mlma.ports import Executor
-from mlma.stats.losses import Loss
 from mlma.stats.registry import batch_test
 from mlma.steps.ease import difficulty
 from mlma.steps.gate import passes_gate
@@ -34,39 +33,6 @@ HORIZON = 28
 
 WORTH_SENDING_SECONDS = 0.5
 """Work below this is done here: sending it to other processes takes longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What all policies share: the streams, what is complete, how hard each batch was.
-
-    series
-        the streams one by one, always the same objects, so that features can be remembered.
-    complete, trainable
-        ``(n_streams, n_batches) bool``.
-    whole
-        ``(n_streams, n_batches) bool``, the window before each batch has no large holes.
-    start, stop
-        ``(n_streams,) int64``, first batch with a version, and one past the last one observed.
-    benchmark
-        ``(n_streams, n_batches)``, mean loss of the benchmark; NaN = none.
-    calendar
-        ``(n_batches,) int8`` by calendar effect.
-    """
-
-    panel: Panel
-    series: tuple[Series, ...]
-    keys: NDArray[np.uint64]
-    loss: Loss
-    scale: Floats
-    complete: Bools
-    trainable: Bools
-    whole: Bools
-    start: Ints
-    stop: Ints
-    benchmark: Floats
-    calendar: dict[str, NDArray[np.int8]]
-    seed: int
 
 
 @dataclass(slots=True)

@@ -12,25 +12,18 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.evidence_player import EvidencePlayer, Play, Stage, needs_held_out
+from mlma.agent.evidence_player import EvidencePlayer, Play, needs_held_out
 from mlma.agent.scheduled_player import StreamPlayed, StreamTask, mean_losses, play_schedules
+from mlma.agent.stage import ReplaySettings, Stage, build_stage, rows_of
 from mlma.agent.training import (
-    FULL_SHARE,
     Recipe,
-    complete_batches,
-    trainable,
-    window_share,
-    without_short_gaps,
 )
-from mlma.domain.chance import stream_keys
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.settings import MLMA, Always, Never, Periodic, Policy, Random
 from mlma.domain.streams import Panel
 from mlma.ports import Executor, Forecaster
-from mlma.stats.calendar import EFFECTS, calendar_class
-from mlma.stats.losses import Loss
 from mlma.steps.schedule import scheduled
 
 Floats = NDArray[np.float64]
@@ -38,29 +31,6 @@ Bools = NDArray[np.bool_]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaySettings:
-    """How a history is replayed.
-
-    window
-        batches that a model is trained on.
-    share
-        share of a batch's actuals that must be there for it to be judged.
-    season
-        slots of a season, for scaled losses.
-    phases
-        random phases over which periodic and random policies are averaged.
-    """
-
-    policies: tuple[Policy, ...]
-    loss: Loss
-    window: int
-    share: float
-    season: int
-    phases: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +67,7 @@ def replay_panel(
         No stream is long enough, or the model failed on every stream.
     """
     begun = perf_counter()
-    stage, dropped = _stage(panel, settings, player)
+    stage, dropped = build_stage(panel, settings, player.benchmark)
     evidence = EvidencePlayer(stage, _recipe(settings, player), player.executor)
     watching = [policy for policy in settings.policies if isinstance(policy, MLMA)]
     plays = (
@@ -118,7 +88,7 @@ def replay_panel(
         *_scheduled_runs(roles, schedules, played, kept),
         *[_evidence_run(play, kept) for play in plays],
     ]
-    shown = _rows_of(stage.panel, kept)
+    shown = rows_of(stage.panel, kept)
     return Replayed(
         ids=shown.ids,
         tags=shown.tags,
@@ -141,89 +111,6 @@ def _unbroken(stage: Stage, broken: dict[int, str]) -> NDArray[np.int64]:
             f"{next(iter(broken.values()))}",
         )
     return np.array(kept, dtype=np.int64)
-
-
-def _stage(
-    panel: Panel, settings: ReplaySettings, player: Player
-) -> tuple[Stage, tuple[LeftOut, ...]]:
-    """Return what the policies play on, and the streams that are too short."""
-    complete = complete_batches(panel.y, settings.share)
-    may_train = trainable(complete, settings.window)
-    rows, dropped = _playable(panel, may_train, settings.window)
-    kept = _rows_of(panel, rows)
-    may_train, complete = may_train[rows], complete[rows]
-    start = np.asarray(may_train.argmax(axis=1), dtype=np.int64)
-    scale = settings.loss.scale_from(_before(kept.y, start), settings.season)
-    number, starts = np.arange(panel.grid.n_batches), panel.grid.batch_starts()
-    share = window_share(without_short_gaps(complete), settings.window)
-    stage = Stage(
-        panel=kept,
-        series=tuple(kept.series(row) for row in range(len(kept))),
-        keys=stream_keys(kept.ids),
-        loss=settings.loss,
-        scale=scale,
-        complete=complete,
-        trainable=may_train,
-        whole=share >= FULL_SHARE,
-        start=start,
-        stop=np.where(complete, number, -1).max(axis=1) + 1,
-        benchmark=_benchmark(kept, complete, scale, settings, player),
-        calendar={one: calendar_class(starts, panel.grid.batch, one) for one in EFFECTS},
-        seed=settings.seed,
-    )
-    return stage, dropped
-
-
-def _playable(
-    panel: Panel, may_train: Bools, window: int
-) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
-    """Return the rows of the streams that a version can be trained for, and what was left out."""
-    long_enough = may_train.any(axis=1)
-    if not long_enough.any():
-        raise DataError(
-            f"No stream is long enough. Expected at least {window} batches to train on "
-            f"and one batch more, with a third of them complete. Got {panel.grid.n_batches} "
-            f"batches in all. Hint: a shorter `window`, or a longer history.",
-        )
-    short = [panel.ids[row] for row in np.flatnonzero(~long_enough)]
-    reason = f"history shorter than the training window of {window} batches plus one"
-    dropped = (LeftOut(reason, "streams", len(short), tuple(short[:3])),) if short else ()
-    return np.flatnonzero(long_enough), dropped
-
-
-def _rows_of(panel: Panel, rows: NDArray[np.int64]) -> Panel:
-    if len(rows) == len(panel):
-        return panel
-    return Panel(
-        ids=tuple(panel.ids[row] for row in rows),
-        grid=panel.grid,
-        y=panel.y[rows],
-        exogenous=panel.exogenous[rows],
-        exogenous_names=panel.exogenous_names,
-        tags={name: tuple(of[row] for row in rows) for name, of in panel.tags.items()},
-    )
-
-
-def _before(y: Floats, start: NDArray[np.int64]) -> Floats:
-    """Return each stream up to its first version, so that a scale knows nothing of the future."""
-    number = np.arange(y.shape[1])
-    past = number[None, :, None] < start[:, None, None]
-    return np.where(past, y, np.nan).reshape(len(y), -1)
-
-
-def _benchmark(
-    panel: Panel, complete: Bools, scale: Floats, settings: ReplaySettings, player: Player
-) -> Floats:
-    """Return the benchmark's mean loss per batch, ``(n_streams, n_batches)``; NaN = none."""
-    n_batches, warm_up = panel.grid.n_batches, player.benchmark.warm_up
-    made = np.full(complete.shape, np.nan)
-    for row in range(len(panel)):
-        series = panel.series(row)
-        fitted = player.benchmark.fit(series, 0, n_batches, settings.seed)
-        y_hat = fitted.predict(series, 0, n_batches)
-        made[row] = mean_losses(settings.loss(series.y, y_hat, scale[row]))
-    made[:, :warm_up] = np.nan
-    return np.where(complete, made, np.nan)
 
 
 def _recipe(settings: ReplaySettings, player: Player) -> Recipe:

@@ -17,7 +17,8 @@ from mlma.adapters.models.guard import GuardedForecaster
 from mlma.adapters.models.registry import forecaster_from
 from mlma.adapters.models.rhythm import day_slots, week_slots
 from mlma.adapters.models.seasonal_naive import SeasonalNaive
-from mlma.agent.replay import Player, Progress, ReplaySettings, replay_panel
+from mlma.agent.replay import Player, Progress, replay_panel
+from mlma.agent.stage import ReplaySettings
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import SettingsError
 from mlma.domain.settings import MLMA, Policy, policy_from

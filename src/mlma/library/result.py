@@ -40,8 +40,8 @@ class ReplayResult:
         always loses nothing do not count); ``worst``: the largest of them; ``fits``: models
         trained per stream, first ones and held-out siblings included; ``fits_share``: of the fits
         of always; ``alarms``: batches per stream at which the
-        evidence reached the level (those while follow-ups are due open nothing and do not count); ``seconds``: computing that the policy
-        takes by itself.
+        evidence reached the level (while follow-ups are due, none counts); ``seconds``: computing
+        that the policy takes by itself.
         """
         return like(pl.DataFrame(self._rows()), self._example)
 

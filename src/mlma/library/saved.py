@@ -84,9 +84,7 @@ def read_agent(path: str | PathLike[str]) -> SavedAgent:
 
 def _flat(state: AgentState) -> dict[str, Any]:
     columns = {
-        spec.name: getattr(state, spec.name)
-        for spec in fields(state)
-        if spec.name != "reference"
+        spec.name: getattr(state, spec.name) for spec in fields(state) if spec.name != "reference"
     }
     for spec in fields(state.reference):
         column = getattr(state.reference, spec.name)
