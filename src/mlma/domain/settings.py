@@ -127,11 +127,11 @@ class MLMA(Policy):
         a window with large holes is followed up in the same way.
     gate
         deploy a new version only if it is better than the old one on held-out batches.
-    review_age, review_rise, review_every
-        a model of this age is re-trained if its reference now stands ``review_rise`` above its
-        level at deployment, and is otherwise looked at again ``review_every`` batches later;
-        ``review_age=None`` = no reviews. Our measurement: a rise too small for an alarm is reason
-        enough at that age.
+    review_age, review_rise, review_level, review_every
+        a model of this age is re-trained if its reference now stands more than ``review_rise``
+        above its level at deployment, significantly at the lenient ``review_level``, and is
+        otherwise looked at again ``review_every`` batches later; ``review_age=None`` = no reviews.
+        Our measurement: a rise too small for an alarm is reason enough at that age.
     max_age
         re-train a model that is this many batches old in any case; None = never. Reviews and
         maximum age start in a random phase per stream.
@@ -159,7 +159,8 @@ class MLMA(Policy):
     gate: bool = False
     review_age: int | None = 42
     review_rise: float = 0.02
-    review_every: int = 14
+    review_level: float = 0.1
+    review_every: int = 7
     max_age: int | None = 126
     pool: int = 1
 
@@ -180,7 +181,8 @@ class MLMA(Policy):
         _check(self, "confirm", self.confirm >= 1, "at least 1", "confirm=1")
         _check(self, "follow_ups", rising, "rising numbers of batches", "follow_ups=(7, 14, 28)")
         _check(self, "review_rise", 0 <= self.review_rise < inf, "0 or more", "0.02 is 2 %")
-        _check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=14")
+        _check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=7")
+        _check(self, "review_level", 0 < self.review_level <= 0.5, "above 0, at most 0.5", "0.1")
         for setting in ("review_age", "max_age"):
             got = getattr(self, setting)
             _check(self, setting, got is None or got >= 1, "None or at least 1 batch", "56")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mlma.domain.settings import MLMA, Policy
 from mlma.domain.state import NOT_OPEN, AgentState
 from mlma.domain.verdicts import Codes, Decision, Reason, Verdict
+from mlma.stats.levels import log_level, rise_p_value
 from mlma.steps.assess import Assessment
-from mlma.steps.refer import log_level
 from mlma.steps.schedule import scheduled
 
 Bools = NDArray[np.bool_]
@@ -105,8 +105,9 @@ def _reviewed(state: AgentState, quiet: Bools, policy: MLMA) -> tuple[Bools, NDA
     """Return where a review asks for a re-training, and the age of the next review."""
     due = np.flatnonzero(quiet & (state.age >= state.next_review))
     risen = np.zeros(len(state), dtype=np.bool_)
-    rise = log_level(state.reference.rows(due).means) - state.birth_level[due]
-    risen[due] = rise > np.log1p(policy.review_rise)
+    means, birth_level = state.reference.means[due], state.birth_level[due]
+    matters = log_level(means) - birth_level > np.log1p(policy.review_rise)
+    risen[due] = matters & (rise_p_value(means, birth_level) <= policy.review_level)
     next_review = state.next_review.copy()
     next_review[due] = state.age[due] + policy.review_every
     return risen, next_review

@@ -14,6 +14,7 @@ from mlma.domain.chance import uniforms
 from mlma.domain.settings import MLMA
 from mlma.domain.state import NOT_OPEN, AgentState, HeldOut, ReferenceState
 from mlma.domain.verdicts import Verdict
+from mlma.stats.levels import log_level
 from mlma.steps.assess import Assessment
 
 Floats = NDArray[np.float64]
@@ -24,16 +25,6 @@ _AGE_DRAW = -2
 
 AGE_SPREAD = 0.25
 """Share of the review age by which ages vary from version to version."""
-
-
-def log_level(means: Floats) -> Floats:
-    """Return the mean log of the positive batch means, ``(n,)``; NaN = none."""
-    positive = means > 0
-    logs = np.log(means, out=np.zeros_like(means), where=positive)
-    count = positive.sum(axis=1)
-    out = np.full(len(means), np.nan)
-    level: Floats = np.divide(logs.sum(axis=1), count, out=out, where=count > 0)
-    return level
 
 
 def absorb(
