@@ -159,9 +159,9 @@ class MLMA(Policy):
     gate: bool = False
     review_age: int | None = 42
     review_rise: float = 0.02
-    review_level: float = 0.1
+    review_level: float = 0.2
     review_every: int = 7
-    max_age: int | None = 126
+    max_age: int | None = 140
     pool: int = 1
 
     def __post_init__(self) -> None:
