@@ -130,7 +130,7 @@ def test_the_page_of_one_stream_and_baselines_only_can_be_drawn():
     runs = tuple(replace(run, **_first_row(run)) for run in record.runs[:2])
     record = replace(record, ids=("north",), runs=runs, y_mean=record.y_mean[:1])
     page = render_page(record)
-    assert "No policy was asked for: only the baselines were played, on 1 stream." in page
+    assert "No policy that looks at losses was asked for; this is what the others cost on 1 stream." in page
 
 
 def _first_row(run):

@@ -52,12 +52,10 @@ class Reason(IntEnum):
     WAITING = 8
     GATE = 9
     IMPROVED = 10
-    MARGIN = 11
-    GATHERING = 12
-    REVIEW = 13
-    AWAKENED = 14
-    FAILED = 15
-    FIRST = 16
+    GATHERING = 11
+    REVIEW = 12
+    AWAKENED = 13
+    FAILED = 14
 
     @property
     def label(self) -> str:
@@ -77,12 +75,10 @@ REASONS: dict[Reason, str] = {
     Reason.WAITING: "batch not complete",
     Reason.GATE: "new version not better on held-out batches",
     Reason.IMPROVED: "loss below the reference",
-    Reason.MARGIN: "rise below the margin that matters",
     Reason.GATHERING: "loss above the reference in this batch; the evidence does not add up yet",
     Reason.REVIEW: "review at this age: loss above its level at deployment",
     Reason.AWAKENED: "the stream was dead in the reference and is alive",
     Reason.FAILED: "training failed; the old version stays",
-    Reason.FIRST: "first version of the stream",
 }
 
 
