@@ -74,7 +74,7 @@ class World:
 BREAK = 10
 
 
-def world(n=12, n_days=20, seed=3):
+def world(n=12, n_days=18, seed=3):
     """A third breaks on day 10 for good; holes, a dead stream and one that wakes up."""
     rng = np.random.default_rng(seed)
     held_out, days = gamma(rng, n, 28, SLOTS), gamma(rng, n_days, n, SLOTS)

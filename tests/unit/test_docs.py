@@ -1,12 +1,16 @@
 """The documentation keeps its word: examples run, links lead somewhere, options exist."""
 
 import doctest
+import json
 import re
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from mlma.cli.app import app
 from mlma.domain.settings import MLMA, Periodic, Random
@@ -106,15 +110,21 @@ def test_the_guide_names_the_options_and_variables_that_exist():
     assert set(re.findall(r"`(MLMA_\w+)`", text)) == variables
 
 
-def test_the_configuration_in_the_guide_is_understood(tmp_path):
-    from mlma.cli.config import table_of
-
+def test_the_configuration_in_the_guide_is_played(tmp_path, monkeypatch):
     blocks = BLOCK.findall((ROOT / "docs" / "guide.md").read_text())
     (text,) = (code for language, code in blocks if language == "toml")
-    file = tmp_path / "mlma.toml"
-    file.write_text(text)
-    known = [str(param.name) for param in COMMANDS["replay"].params]
-    assert table_of(file, "replay", known)["policy"] == ["mlma", "periodic(every=28)"]
+    days = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 5, 9), "1d", eager=True)
+    sold = [day.day % 7 + day.month + 1.0 for day in days]
+    history = pl.DataFrame({"shop": "a", "hour": days, "sold": sold})
+    monkeypatch.chdir(tmp_path)
+    history.write_parquet("history.parquet")
+    Path("mlma.toml").write_text(text)
+    asked = ["replay", "history.parquet", "--config", "mlma.toml", "--jobs", "1", "--json"]
+    answer = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert answer.exit_code == 0
+    played = [row["policy"] for row in json.loads(answer.stdout)["policies"]]
+    assert {"mlma(level=0.001)", "periodic(every=28)"} <= set(played)
+    assert Path("report.html").stat().st_size > 0
 
 
 @pytest.mark.parametrize("policy", [MLMA, Periodic, Random], ids=lambda kind: kind.name)

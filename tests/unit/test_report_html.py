@@ -130,7 +130,8 @@ def test_the_page_of_one_stream_and_baselines_only_can_be_drawn():
     runs = tuple(replace(run, **_first_row(run)) for run in record.runs[:2])
     record = replace(record, ids=("north",), runs=runs, y_mean=record.y_mean[:1])
     page = render_page(record)
-    assert "No policy that looks at losses was asked for; this is what the others cost on 1 stream." in page
+    assert "No policy that looks at losses was asked for" in page
+    assert "this is what the others cost on 1 stream." in page
 
 
 def _first_row(run):

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the model or a saved state failed; 2 wrong data or setting
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +27,8 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 EXAMPLE = """
 **Example**
 
-    mlma replay history.parquet --policy "mlma(level=0.001)" --policy "periodic(every=28)" \\
-        --report report.html
+    mlma replay history.parquet --policy "mlma(level=0.01)" \\
+        --policy "periodic(every=28)" --report report.html
 """
 
 
@@ -63,7 +64,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXAMPLE)
 def _root(
     version: Annotated[
         bool,
@@ -75,10 +76,18 @@ def _root(
 
 def _configured(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
-        names = [str(parameter.name) for parameter in context.command.params]
-        settings = table_of(path, "replay", [name for name in names if name != "config"])
-        context.default_map = {**(context.default_map or {}), **settings}
+        keys = {_key(parameter): parameter for parameter in context.command.params}
+        del keys["config"]
+        lists = {key for key, parameter in keys.items() if getattr(parameter, "multiple", False)}
+        settings = table_of(path, "replay", keys, lists)
+        named = {str(keys[key].name): value for key, value in settings.items()}
+        context.default_map = {**(context.default_map or {}), **named}
     return path
+
+
+def _key(parameter: Any) -> str:
+    """Return what a parameter is called on the command line, which is its key in a file too."""
+    return str(max(parameter.opts, key=len)).lstrip("-").replace("-", "_")
 
 
 Policies = Annotated[
@@ -96,6 +105,7 @@ Config = Annotated[
 @app.command(epilog=EXAMPLE)
 def replay(
     data: Annotated[str, typer.Argument(help="Parquet or CSV file: unique_id, ds, y.")],
+    *,
     model: Annotated[str, typer.Option(envvar="MLMA_MODEL", help="ridge, lightgbm, ...")] = "ridge",
     loss: Annotated[str, typer.Option(envvar="MLMA_LOSS")] = "absolute",
     batch: Annotated[str, typer.Option(envvar="MLMA_BATCH", help="Length of a batch.")] = "1d",
@@ -112,6 +122,9 @@ def replay(
     exogenous: Annotated[
         list[str] | None, typer.Option(help="Column known in advance; repeat.")
     ] = None,
+    complete_share: Annotated[
+        float, typer.Option(help="Share of a batch's actuals it takes to judge it.")
+    ] = 0.5,
     phases: Annotated[int, typer.Option(help="Random phases of the baselines.")] = 5,
     seed: Annotated[int, typer.Option(envvar="MLMA_SEED")] = 0,
     jobs: Annotated[
@@ -139,6 +152,7 @@ def replay(
         y=y,
         tags=tag or None,
         exogenous=exogenous or None,
+        complete_share=complete_share,
         phases=phases,
         seed=seed,
         n_jobs=jobs,
@@ -164,16 +178,23 @@ def demo(
 
 def _refuse_bad_report(report: Path | None) -> None:
     """Tell a wrong path before the work, not after it."""
-    if report is not None and (report.is_dir() or not report.resolve().parent.is_dir()):
+    if report is None:
+        return
+    folder = report.resolve().parent
+    if report.is_dir():
+        raise SettingsError(f"The report cannot be written to {report}: it is a folder.")
+    if not folder.is_dir():
         raise SettingsError(f"The report cannot be written to {report}: no such folder.")
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(f"The report cannot be written to {report}: permission denied.")
 
 
 def _show(result: Any, report: Path | None, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        result.print()
     if report is not None:
         result.save_html(report)
-    if as_json:
-        print(json.dumps(result.to_dict(), allow_nan=False, ensure_ascii=False))
-        return
-    result.print()
-    if report is not None:
-        print(f"Report: {report}")
+        if not as_json:
+            print(f"Report: {report}")

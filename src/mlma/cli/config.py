@@ -4,25 +4,31 @@ Order of precedence: command line, environment (``MLMA_MODEL`` and the like), fi
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
 from mlma.domain.errors import SettingsError, unknown_name
 
 
-def table_of(path: Path, name: str, known: Iterable[str]) -> dict[str, Any]:
-    """Return one table of a TOML file, its keys checked.
+def table_of(
+    path: Path, name: str, known: Iterable[str], lists: Set[str]
+) -> dict[str, str | list[str]]:
+    """Return one table of a TOML file, its keys checked, its values as text.
+
+    Values are read like those of the command line, so that both are refused alike. The keys in
+    ``lists`` take a list or one value.
 
     Raises
     ------
     SettingsError
-        The file is missing or no TOML, or a key is unknown.
+        The file is missing or no TOML, a key is unknown, or a value is none for its key.
     """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise SettingsError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+        reason = error.strerror or error
+        raise SettingsError(f"The configuration {path} cannot be read: {reason}.") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"The configuration {path} is not UTF-8 text.") from error
     try:
@@ -33,8 +39,25 @@ def table_of(path: Path, name: str, known: Iterable[str]) -> dict[str, Any]:
         if table != name:
             raise unknown_name(f"table in {path}", table, [name])
     settings = document.get(name, {})
-    names = list(known)
-    for key in settings:
-        if key.replace("-", "_") not in names:
-            raise unknown_name(f"key of [{name}] in {path}", key, names)
-    return {key.replace("-", "_"): value for key, value in settings.items()}
+    if not isinstance(settings, dict):
+        raise SettingsError(f"`{name}` in {path} must be a table. Hint: start it with [{name}].")
+    names, values = list(known), {}
+    for written, value in settings.items():
+        key = written.replace("-", "_")
+        if key not in names:
+            raise unknown_name(f"key of [{name}] in {path}", written, names)
+        values[key] = _text(f"`{written}` in {path}", value, key in lists)
+    return values
+
+
+def _text(what: str, value: Any, as_list: bool) -> str | list[str]:
+    if as_list:
+        return [_one(what, part) for part in (value if isinstance(value, list) else [value])]
+    return _one(what, value)
+
+
+def _one(what: str, value: Any) -> str:
+    if isinstance(value, list | dict):
+        kind = "a list" if isinstance(value, list) else "a table"
+        raise SettingsError(f"{what} must be one value. Got {kind}.")
+    return str(value)

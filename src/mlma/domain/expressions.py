@@ -25,6 +25,8 @@ def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     >>> parse_call("periodic(every=28)", "policy")
     ('periodic', {'every': 28})
     """
+    if not isinstance(text, str):
+        raise _malformed(text, kind)
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except _UNREADABLE as error:

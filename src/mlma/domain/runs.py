@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.errors import unknown_name
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.streams import Grid
 from mlma.domain.verdicts import Evidence
@@ -73,8 +74,17 @@ class Replayed:
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, label: str) -> PolicyRun:
-        """Return the run with this label."""
-        return next(run for run in self.runs if run.label == label)
+        """Return the run with this label.
+
+        Raises
+        ------
+        SettingsError
+            No policy with this label was played.
+        """
+        for run in self.runs:
+            if run.label == label:
+                return run
+        raise unknown_name("policy of this replay", label, [run.label for run in self.runs])
 
     @property
     def always(self) -> PolicyRun:

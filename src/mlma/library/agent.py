@@ -20,10 +20,12 @@ from mlma.agent.cycle import monitor_of, run_cycle
 from mlma.domain.batches import LossBatch
 from mlma.domain.chance import stream_keys
 from mlma.domain.durations import duration
-from mlma.domain.errors import DataError, first_three
+from mlma.domain.errors import DataError, SettingsError, StateError, first_three
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.settings import MLMA, Policy, policy_from
-from mlma.domain.state import AgentState, HeldOut
+from mlma.domain.state import AgentState
+from mlma.library.blocks import loss_block, same_width, widened
+from mlma.library.held_out import held_out_batches
 from mlma.library.result import evidence_frame
 from mlma.library.saved import SavedAgent, read_agent, write_agent
 from mlma.stats.calendar import calendar_class
@@ -79,8 +81,14 @@ class Agent:
     ) -> None:
         self.policy = MLMA() if policy is None else policy_from(policy)
         self.loss: Loss = loss_from(loss)
+        if self.loss.needs_scale:
+            raise SettingsError(
+                f"The loss `{self.loss.name}` needs the scale of a history, which `Agent` has not. "
+                f"Hint: scale the losses yourself and use `observe_losses`.",
+            )
         self.seed = seed
         self.left_out: tuple[LeftOut, ...] = ()
+        self._loss_name = loss if isinstance(loss, str) else None
         self._batch = duration(batch, "batch")
         self._columns = {"id_column": unique_id, "ds_column": ds}
         self._y, self._y_hat = y, y_hat
@@ -120,7 +128,7 @@ class Agent:
         """
         rows = self._scored(forecasts, actuals)
         hard = None if benchmark is None else self._scored(benchmark, actuals)
-        return like(self._observed(rows, hard), forecasts)
+        return self._observed(rows, hard, forecasts)
 
     def observe_losses(self, losses: Any, *, benchmark: Any = None) -> Any:
         """Return verdict and decision per stream for one batch of losses.
@@ -130,7 +138,7 @@ class Agent:
         """
         rows = read_losses(losses, **self._columns)
         hard = None if benchmark is None else read_losses(benchmark, **self._columns)
-        return like(self._observed(rows, hard), losses)
+        return self._observed(rows, hard, losses)
 
     def retrained(
         self, unique_ids: Iterable[str] | str | None = None, *, held_out: Any = None
@@ -146,34 +154,39 @@ class Agent:
             frame ``unique_id, ds, loss``: losses of the new versions on batches that they were not
             trained on. They start the new reference; without them it starts from the next batches.
 
+        What could not be used of ``held_out`` is in ``left_out``.
+
         Raises
         ------
         DataError
-            A stream is unknown.
+            A stream is unknown, or held-out losses have no times.
         """
         rows = None if held_out is None else read_losses(held_out, **self._columns)
-        if rows is not None and rows.ds is None:
-            raise DataError(
-                f"Held-out losses need the column `{self._columns['ds_column']}`, so that they "
-                f"can be grouped into batches.",
-            )
         names = self._named(unique_ids, rows)
         at = np.array([self._row[name] for name in names], dtype=np.int64)
-        brought = None if rows is None else self._held_out(names, at, rows)
-        monitor = monitor_of(self.policy)
-        self._state = deploy(self._state, at, brought, monitor, self.seed)
+        state, brought, monitor = self._state, None, monitor_of(self.policy)
+        if rows is not None and names:
+            level = state.benchmark_level[at]
+            brought = held_out_batches(rows, names, level, self._batch, monitor)
+            state, losses = same_width(state, brought.losses)
+            brought = replace(brought, losses=losses)
+        self._state = deploy(state, at, brought, monitor, self.seed)
+        if rows is not None:
+            self.left_out = merge_left_out(rows.left_out, _not_named(rows.ids, names))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all that the agent remembers to one file (NumPy's npz; nothing is pickled).
 
+        A loss that was not given by its name is not written: hand it to `load` again.
+
         Raises
         ------
         StateError
-            The loss is a function of the user's: it is not written; hand it to `load` again.
+            The file cannot be written; an older one is left as it was.
         """
         settings = {
             "policy": self.policy.full_label,
-            "loss": self.loss.name,
+            "loss": self._loss_name,
             "batch": int(self._batch.astype(np.int64)),
             "seed": self.seed,
             **self._columns,
@@ -186,24 +199,33 @@ class Agent:
     def load(cls, path: str | PathLike[str], *, loss: Any = None) -> "Agent":
         """Return the agent that `save` wrote, the same to the bit.
 
-        ``loss`` is needed where the saved agent had a function of the user's.
+        ``loss`` is needed where the saved agent's loss was not given by its name.
 
         Raises
         ------
         StateError
-            The file is missing, damaged or of another version.
+            The file is missing, damaged or of another version, or the loss is needed.
         """
         saved = read_agent(path)
         known = saved.settings
+        if loss is None and known["loss"] is None:
+            raise StateError(
+                f"The agent in {path} has a loss that is not written to the file. "
+                f"Hint: hand it to `load` again, load(path, loss=...).",
+            )
+        try:
+            policy = policy_from(known["policy"])
+        except SettingsError as error:
+            raise StateError(f"The policy in {path} is of another version: {error}") from error
         agent = cls(
-            str(known["policy"]),
+            policy,
             loss=known["loss"] if loss is None else loss,
-            batch=np.timedelta64(int(known["batch"]), "us"),  # type: ignore[arg-type]
-            seed=int(known["seed"]),
-            unique_id=str(known["id_column"]),
-            ds=str(known["ds_column"]),
-            y=str(known["y"]),
-            y_hat=str(known["y_hat"]),
+            batch=np.timedelta64(known["batch"], "us"),  # type: ignore[arg-type]
+            seed=known["seed"],
+            unique_id=known["id_column"],
+            ds=known["ds_column"],
+            y=known["y"],
+            y_hat=known["y_hat"],
         )
         agent._row = {name: row for row, name in enumerate(saved.ids)}
         agent._state = saved.state
@@ -227,23 +249,22 @@ class Agent:
             left_out=merge_left_out(pairs.left_out, lost),
         )
 
-    def _observed(self, rows: LossRows, hard: LossRows | None) -> pl.DataFrame:
+    def _observed(self, rows: LossRows, hard: LossRows | None, example: Any) -> Any:
         """Run one cycle on the streams of the call; all or nothing."""
-        lost = rows.left_out if hard is None else merge_left_out(rows.left_out, hard.left_out)
         state, known = self._with_streams(rows.ids)
         at = np.array([known[name] for name in rows.ids], dtype=np.int64)
-        losses = _dense(rows.code, rows.loss, len(rows.ids))
-        state, losses = _same_width(state, losses)
+        state, losses = same_width(state, loss_block(rows))
         own = state.rows(at)
         ease, level = self._difficulty(own, rows, hard)
-        batch = LossBatch(losses, self._calendar(rows))
         own = replace(own, benchmark_level=level)
+        batch = LossBatch(losses, self._calendar(rows))
         own, seen = run_cycle(own, batch, ease, self.policy, self.seed)
-        frame = pl.DataFrame({self._columns["id_column"]: list(rows.ids)})
-        frame = frame.hstack(evidence_frame(seen, slice(None)))
-        frame = frame.with_columns(age=own.age, version=own.version)
-        self._state, self._row, self.left_out = state.with_rows(at, own), known, tuple(lost)
-        return frame
+        ids = pl.Series(self._columns["id_column"], rows.ids, dtype=pl.String)
+        frame = ids.to_frame().hstack(evidence_frame(seen, slice(None)))
+        news = like(frame.with_columns(age=own.age, version=own.version), example)
+        self._state, self._row = state.with_rows(at, own), known
+        self.left_out = _all_left_out(rows, hard)
+        return news
 
     def _with_streams(self, ids: Sequence[str]) -> tuple[AgentState, dict[str, int]]:
         """Return the state and the rows with new streams added."""
@@ -253,7 +274,7 @@ class Agent:
         fresh = self._new_state(new)
         losses = self._state.reference.losses
         if losses is not None:
-            fresh = _widened(fresh, losses.shape[2])
+            fresh = widened(fresh, losses.shape[2])
         state = self._state.joined(fresh) if self._row else fresh
         first = len(self._row)
         return state, {**self._row, **{name: first + place for place, name in enumerate(new)}}
@@ -282,8 +303,8 @@ class Agent:
         power = monitor_of(self.policy).adjustment
         benchmark = np.full(len(rows.ids), np.nan)
         if hard is not None:
-            mean = LossBatch(_dense(hard.code, hard.loss, len(hard.ids)), np.zeros(0, np.int8))
-            found = dict(zip(hard.ids, mean.mean(), strict=True))
+            means = LossBatch(loss_block(hard), np.zeros(len(hard.ids), np.int8)).mean()
+            found = dict(zip(hard.ids, means, strict=True))
             benchmark = np.array([found.get(name, np.nan) for name in rows.ids])
         return difficulty(benchmark, state.benchmark_level, power)
 
@@ -304,82 +325,24 @@ class Agent:
             )
         return names
 
-    def _held_out(self, names: list[str], at: Ints, rows: LossRows) -> HeldOut:
-        """Return held-out losses as ``(k, n_batches, slots)``, the last batch of each at the end."""
-        assert rows.ds is not None  # checked by the caller
-        period = (rows.ds - np.datetime64("1969-12-29", "us")) // self._batch  # a Monday
-        last = np.full(len(rows.ids), np.iinfo(np.int64).min)
-        np.maximum.at(last, rows.code, period)
-        back = last[rows.code] - period
-        kept = back < monitor_of(self.policy).reference_batches
-        place = {name: code for code, name in enumerate(rows.ids)}
-        batches = int(back[kept].max(initial=0)) + 1
-        cell = rows.code[kept] * batches + (batches - 1 - back[kept])
-        dense = _dense(cell, rows.loss[kept], len(rows.ids) * batches)
-        slots = self._state.reference.losses
-        width = dense.shape[1] if slots is None else max(dense.shape[1], slots.shape[2])
-        if slots is not None:
-            self._state = _widened(self._state, width)
-        wide = np.full((len(dense), width), np.nan)
-        wide[:, : dense.shape[1]] = dense
-        by_stream = wide.reshape(len(rows.ids), batches, width)
-        nothing = np.full((batches, width), np.nan)
-        losses = np.stack([by_stream[place[n]] if n in place else nothing for n in names])
-        ends = np.array([last[place[n]] if n in place else 0 for n in names])
-        periods = ends[:, None] - np.arange(batches)[::-1]
-        starts = np.datetime64("1969-12-29", "us") + periods * self._batch
-        effect = monitor_of(self.policy).calendar
-        level = self._state.benchmark_level[at]
-        ease, _ = difficulty(np.full(len(at), np.nan), level, monitor_of(self.policy).adjustment)
-        return HeldOut(
-            losses=losses,
-            calendar=calendar_class(starts, self._batch, effect),
-            difficulty=np.repeat(ease[:, None], batches, axis=1),
-        )
-
-
-def _dense(code: Ints, values: Floats, n: int) -> Floats:
-    """Return values as ``(n, width)``, each row's values in their order; NaN behind the last."""
-    order = np.argsort(code, kind="stable")
-    sorted_code = code[order]
-    counts = np.bincount(sorted_code, minlength=n)
-    starts = np.cumsum(counts) - counts
-    width = max(int(counts.max(initial=0)), 1)
-    dense = np.full((n, width), np.nan)
-    dense[sorted_code, np.arange(len(code)) - starts[sorted_code]] = values[order]
-    return dense
-
-
-def _same_width(state: AgentState, losses: Floats) -> tuple[AgentState, Floats]:
-    """Return state and losses with as many slots, where the state keeps single losses."""
-    kept = state.reference.losses
-    if kept is None:
-        return state, losses
-    width = max(kept.shape[2], losses.shape[1])
-    wide = np.full((len(losses), width), np.nan)
-    wide[:, : losses.shape[1]] = losses
-    return _widened(state, width), wide
-
-
-def _widened(state: AgentState, slots: int) -> AgentState:
-    reference = state.reference
-
-    def padded(losses: Floats | None) -> Floats | None:
-        if losses is None or losses.shape[2] >= slots:
-            return losses
-        missing = np.full((*losses.shape[:2], slots - losses.shape[2]), np.nan)
-        return np.concatenate([losses, missing], axis=2)
-
-    wide = replace(
-        reference,
-        losses=padded(reference.losses),
-        anchor_losses=padded(reference.anchor_losses),
-    )
-    return replace(state, reference=wide)
-
 
 def _without_loss(ids: tuple[str, ...], code: Ints, loss: str) -> tuple[LeftOut, ...]:
     if not len(code):
         return ()
     names = tuple(ids[one] for one in dict.fromkeys(code.tolist()))
     return (LeftOut(f"no {loss} loss for this pair", "rows", len(code), names[:3]),)
+
+
+def _all_left_out(rows: LossRows, hard: LossRows | None) -> tuple[LeftOut, ...]:
+    if hard is None:
+        return rows.left_out
+    of_benchmark = [replace(out, reason=f"benchmark: {out.reason}") for out in hard.left_out]
+    return merge_left_out(rows.left_out, of_benchmark)
+
+
+def _not_named(ids: tuple[str, ...], names: Sequence[str]) -> tuple[LeftOut, ...]:
+    others = sorted(set(ids) - set(names))
+    if not others:
+        return ()
+    reason = "held-out losses of a stream that is not re-trained"
+    return (LeftOut(reason, "streams", len(others), tuple(others[:3])),)

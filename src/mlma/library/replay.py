@@ -3,7 +3,7 @@
 Takes a frame or a path and settings, wires reader, models and workers, gives a `ReplayResult`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from mlma.stats.losses import Loss, loss_from
 
 LossSpec = str | Loss | Callable[[Any, Any], Any]
 
-_WINDOW_DAYS, _WINDOW_BATCHES = 84, 84
+_WINDOW_DAYS, _WINDOW_BATCHES = 84, 56
 
 
 def replay(
@@ -74,7 +74,7 @@ def replay(
     batch
         length of a batch: the unit of the statistics and the horizon of a day-ahead forecast.
     window
-        training window as a length or a number of batches; default 84 days or 84 batches,
+        training window as a length or a number of batches; default 84 days or 56 batches,
         whichever is longer.
     mode
         ``day_ahead`` (the whole batch from its start) or ``one_step``.
@@ -140,7 +140,11 @@ def replay(
 def _policies(policies: Sequence[Policy | str] | Policy | str | None) -> tuple[Policy, ...]:
     if policies is None:
         return (MLMA(),)
-    listed = [policies] if isinstance(policies, Policy | str) else list(policies)
+    listed: list[Any] = (
+        list(policies)
+        if isinstance(policies, Iterable) and not isinstance(policies, str)
+        else [policies]
+    )
     for policy in listed:
         if not isinstance(policy, Policy | str):
             raise SettingsError(
@@ -161,7 +165,10 @@ def _window_batches(window: str | int | None, grid: Grid) -> int:
     if window is None:
         days = int(np.timedelta64(_WINDOW_DAYS, "D") // grid.batch)
         return max(days, _WINDOW_BATCHES)
-    batches = window if isinstance(window, int) else int(duration(window, "window") // grid.batch)
+    if isinstance(window, int | np.integer):
+        batches = int(window)
+    else:
+        batches = int(duration(window, "window") // grid.batch)
     length = duration_text(grid.batch)
     _check("window", batches >= 4, window, f"at least 4 batches of {length}")
     return batches

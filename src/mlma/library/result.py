@@ -4,6 +4,7 @@ Takes the record of the players, gives it in the kind of frame that came in.
 """
 
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 
 from mlma.adapters.frames.columns import Columns
 from mlma.adapters.frames.native import like
+from mlma.domain.errors import SettingsError
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
@@ -19,7 +21,11 @@ from mlma.report.figures import alarm_counts
 if TYPE_CHECKING:
     from rich.console import Console
 
-_ENUMS = {"verdict": Verdict, "decision": Decision, "reason": Reason}
+_ENUMS: dict[str, type[Verdict] | type[Decision] | type[Reason]] = {
+    "verdict": Verdict,
+    "decision": Decision,
+    "reason": Reason,
+}
 
 
 class ReplayResult:
@@ -39,9 +45,8 @@ class ReplayResult:
         ``loss``: mean over streams of the stream's loss relative to always (streams on which
         always loses nothing do not count); ``worst``: the largest of them; ``fits``: models
         trained per stream, first ones and held-out siblings included; ``fits_share``: of the fits
-        of always; ``alarms``: batches per stream at which the
-        evidence reached the level (while follow-ups are due, none counts); ``seconds``: computing
-        that the policy takes by itself.
+        of always; ``alarms``: batches per stream at which the evidence reached the level (while
+        follow-ups are due, none counts); ``seconds``: computing that the policy takes by itself.
         """
         return like(pl.DataFrame(self._rows()), self._example)
 
@@ -107,10 +112,21 @@ class ReplayResult:
         return self.record.failures
 
     def save_html(self, path: str | PathLike[str]) -> None:
-        """Write the report: one file, no outside request."""
+        """Write the report: one file, no outside request.
+
+        Raises
+        ------
+        SettingsError
+            The file cannot be written.
+        """
         from mlma.report.page import save_html
 
-        save_html(self.record, path)
+        try:
+            save_html(self.record, Path(path))
+        except OSError as error:
+            raise SettingsError(
+                f"The report cannot be written to {path}: {error.strerror or error}."
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return data, policies and what was left out, as plain values for JSON."""

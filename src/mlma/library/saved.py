@@ -18,6 +18,13 @@ from mlma.domain.errors import StateError
 from mlma.domain.state import AgentState, ReferenceState
 
 FORMAT = 1
+SETTINGS = ("policy", "loss", "batch", "seed", "id_column", "ds_column", "y", "y_hat")
+
+# What NumPy and JSON raise on a file that is something else, or was cut or changed.
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(zipfile.BadZipFile, SyntaxError, NotImplementedError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +42,20 @@ def write_agent(path: str | PathLike[str], saved: SavedAgent) -> None:
     Raises
     ------
     StateError
-        The folder is missing or cannot be written.
+        The file cannot be written.
     """
     target = Path(path)
     head = json.dumps({"format": FORMAT, "settings": saved.settings, "ids": saved.ids})
     columns = {"head": np.frombuffer(head.encode(), dtype=np.uint8), **_flat(saved.state)}
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        _replace(target, columns)
     except OSError as error:
         raise StateError(f"The agent cannot be saved to {target}: {error}.") from error
+
+
+def _replace(target: Path, columns: dict[str, Any]) -> None:
+    """Write to a temporary file in the same folder, which then takes the place of the old one."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez(file, allow_pickle=False, **columns)
@@ -64,22 +76,29 @@ def read_agent(path: str | PathLike[str]) -> SavedAgent:
         The file is missing, damaged or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
+        # NumPy leaves a file open that it opened itself and could not read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            columns = {name: archive[name] for name in archive.files}
         head = json.loads(columns.pop("head").tobytes().decode())
+        made_in = head.get("format")
     except FileNotFoundError as error:
         raise StateError(f"There is no saved agent at {path}.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise StateError(f"{path} is not a saved agent, or it is damaged: {error}.") from error
-    if head.get("format") != FORMAT:
+    if made_in != FORMAT:
         raise StateError(
-            f"{path} was saved in format {head.get('format')}. Expected {FORMAT}. "
+            f"{path} was saved in format {made_in}. Expected {FORMAT}. "
             f"Hint: load it with the version of mlma that wrote it.",
         )
     try:
-        return SavedAgent(head["settings"], head["ids"], _state(columns))
+        settings = {name: head["settings"][name] for name in SETTINGS}
+        saved = SavedAgent(settings, head["ids"], _state(columns))
     except KeyError as error:
         raise StateError(f"{path} lacks {error}: it is damaged.") from error
+    lengths = {len(column) for column in _flat(saved.state).values()}
+    if lengths != {len(saved.ids)}:
+        raise StateError(f"{path} is damaged: its columns are not as long as its list of streams.")
+    return saved
 
 
 def _flat(state: AgentState) -> dict[str, Any]:
@@ -94,14 +113,10 @@ def _flat(state: AgentState) -> dict[str, Any]:
 
 
 def _state(columns: dict[str, Any]) -> AgentState:
-    optional = {"losses", "anchor_losses"}
-    reference = ReferenceState(
-        **{
-            spec.name: columns.get(f"reference.{spec.name}")
-            if spec.name in optional
-            else columns[f"reference.{spec.name}"]
-            for spec in fields(ReferenceState)
-        },
-    )
+    made: dict[str, Any] = {
+        name: columns.get(f"reference.{name}") for name in ("losses", "anchor_losses")
+    }
+    needed = [spec.name for spec in fields(ReferenceState) if spec.name not in made]
+    made |= {name: columns[f"reference.{name}"] for name in needed}
     names = [spec.name for spec in fields(AgentState) if spec.name != "reference"]
-    return AgentState(reference=reference, **{name: columns[name] for name in names})
+    return AgentState(reference=ReferenceState(**made), **{name: columns[name] for name in names})

@@ -109,7 +109,8 @@ def verdict_sentence(replayed: Replayed) -> str:
     run = headline(replayed)
     streams = counted(len(replayed.ids), "stream")
     if run is None:
-        return f"No policy that looks at losses was asked for; this is what the others cost on {streams}."
+        none = "No policy that looks at losses was asked for"
+        return f"{none}; this is what the others cost on {streams}."
     row = summary_row(replayed, run)
     if not np.isfinite(row.loss):
         return f"{row.label} has no loss that could be compared with always on {streams}."

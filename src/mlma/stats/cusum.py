@@ -28,7 +28,7 @@ def scores(p_value: Floats, statistic: Floats, side: str) -> Floats:
         upper = np.where(statistic > 0, p_value / 2, 1 - p_value / 2)
     else:
         upper = p_value
-    return np.asarray(np.clip(-ndtri(upper), LOWEST_SCORE, HIGHEST_SCORE))
+    return np.asarray(np.clip(-ndtri(upper), LOWEST_SCORE, HIGHEST_SCORE) + 0.0)  # no -0.0
 
 
 def accumulated(evidence: Floats, score: Floats, allowance: float) -> Floats:

@@ -1,0 +1,354 @@
+"""What evidence, age and policy decide, and the reason that is given."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cycles import (
+    SLOTS,
+    cycle,
+    gamma,
+    names,
+    new_state,
+    quiet,
+    reasons,
+    retrained,
+    started,
+    verdicts,
+)
+from mlma.domain.settings import Periodic
+from mlma.domain.state import NOT_OPEN
+from mlma.domain.verdicts import Decision, Reason, Verdict
+from mlma.stats.levels import log_level
+from mlma.steps.refer import AGE_SPREAD, deploy
+
+ONE_BATCH = {"accumulate": "none", "multiplicity": "none"}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def reported(state):
+    """The state after whoever re-trains said that nothing came of it."""
+    return replace(state, pending=np.zeros(len(state), dtype=bool))
+
+
+def through(state, days, policy, held_out=None):
+    """Decisions and reasons of each day, ``(n_days, n_streams)``; new versions as asked for."""
+    decisions, why = [], []
+    for losses in days:
+        state, news = cycle(state, losses, policy)
+        decisions.append(news.decision)
+        why.append(news.reason)
+        if held_out is not None:
+            state = retrained(state, news, policy, held_out)
+    return np.array(decisions), np.array(why), state
+
+
+def days_of(decisions):
+    return np.flatnonzero(decisions[:, 0] == Decision.RETRAIN).tolist()
+
+
+def test_an_alarm_re_trains_and_is_followed_up_after_exactly_7_14_and_28_batches(rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 60, 1, SLOTS, level=4.0)
+    policy = quiet()
+    decisions, why, _ = through(started(policy, held_out), days, policy, held_out)
+    asked = days_of(decisions)
+    first = asked[0]
+    assert [day - first for day in asked[:4]] == [0, 7, 14, 28]
+    assert reasons(why[asked[:4]]) == ["ALARM", "FOLLOW_UP", "FOLLOW_UP", "FOLLOW_UP"]
+    # The loss is still high: the episode is closed, so the next alarm opens a new one.
+    assert asked[4] > first + 28
+    assert reasons(why[asked[4]]) == ["ALARM"]
+
+
+def test_alarms_while_follow_ups_are_due_open_nothing_and_say_so(rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 28, 1, SLOTS, level=4.0)
+    policy = quiet(**ONE_BATCH)
+    decisions, why, _ = through(started(policy, held_out), days, policy, held_out)
+    assert days_of(decisions) == [0, 7, 14]
+    between = np.setdiff1d(np.arange(28), [0, 7, 14])
+    assert set(reasons(why[between])) == {"EPISODE"}
+    assert "follow-ups of an earlier alarm are still due" in Reason.EPISODE.label
+
+
+def test_without_follow_ups_every_alarm_re_trains(rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 4, 1, SLOTS, level=4.0)
+    policy = quiet(follow_ups=(), **ONE_BATCH)
+    decisions, _, state = through(started(policy, held_out), days, policy, held_out)
+    assert days_of(decisions) == [0, 1, 2, 3]
+    assert state.version.tolist() == [5]
+
+
+def test_confirm_2_waits_for_a_second_alarm_in_a_row(rng):
+    held_out = gamma(rng, 1, 28, SLOTS)
+    bad, good, none = (
+        np.full((1, SLOTS), 4.0),
+        np.full((1, SLOTS), 0.9),
+        np.full((1, SLOTS), np.nan),
+    )
+    policy = quiet(confirm=2, **ONE_BATCH)
+
+    def asked(*days):
+        return days_of(through(started(policy, held_out), days, policy)[0])
+
+    assert asked(bad, good, bad, good) == []
+    assert asked(bad, bad) == [1]
+    assert asked(bad, none, bad) == [2]  # a day without losses tells nothing either way
+
+
+def test_one_huge_batch_alone_is_degraded_and_gathers_but_does_not_re_train(rng):
+    held_out, policy = gamma(rng, 6, 28, SLOTS), quiet()
+    losses = gamma(rng, 6, SLOTS)
+    losses[2] *= 1000.0
+    state, news = cycle(started(policy, held_out), losses, policy)
+    assert verdicts(news.verdict)[2] == "DEGRADED"
+    assert reasons(news.reason)[2] == "GATHERING"
+    assert (news.decision == Decision.KEEP).all()
+    assert news.p_adjusted[2] <= policy.level < news.p_evidence[2]
+    decisions, _, _ = through(state, gamma(rng, 10, 6, SLOTS), policy)
+    assert (decisions == Decision.KEEP).all()
+
+
+def test_one_huge_batch_re_trains_at_once_where_evidence_does_not_accumulate(rng):
+    held_out, policy = gamma(rng, 6, 28, SLOTS), quiet(accumulate="none")
+    losses = gamma(rng, 6, SLOTS)
+    losses[2] *= 1000.0
+    _, news = cycle(started(policy, held_out), losses, policy)
+    assert np.flatnonzero(news.decision == Decision.RETRAIN).tolist() == [2]
+    assert reasons(news.reason)[2] == "ALARM"
+
+
+@pytest.mark.parametrize("rise", [2.5, 5.0, 1000.0])
+def test_two_to_four_bad_batches_re_train(rise, rng):
+    held_out, days, policy = gamma(rng, 10, 28, SLOTS), gamma(rng, 6, 10, SLOTS), quiet()
+    days[:, 3] *= rise
+    decisions, why, _ = through(started(policy, held_out), days, policy)
+    asked = np.flatnonzero(decisions[:, 3] == Decision.RETRAIN)
+    assert 2 <= asked[0] + 1 <= 4
+    assert why[asked[0], 3] == Reason.ALARM
+
+
+def test_the_evidence_starts_again_after_an_alarm(rng):
+    policy = quiet()
+    state = replace(started(policy, gamma(rng, 1, 28, SLOTS)), cusum_up=np.array([20.0]))
+    after, news = cycle(state, gamma(rng, 1, SLOTS, level=3.0), policy)
+    assert reasons(news.reason) == ["ALARM"]
+    assert news.evidence[0] > 20
+    assert after.cusum_up.tolist() == [0.0]
+
+
+def test_a_re_training_that_is_not_reported_yet_is_not_asked_for_again(rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 20, 1, SLOTS, level=4.0)
+    policy = quiet(follow_ups=(7,), **ONE_BATCH)
+    decisions, why, state = through(started(policy, held_out), days, policy)
+    assert days_of(decisions) == [0]
+    assert reasons(why[7]) == ["PENDING"]
+    assert set(reasons(why[8:])) == {"PENDING"}
+    assert state.pending.tolist() == [True]
+    _, news = cycle(reported(state), days[0], policy)
+    assert reasons(news.reason) == ["ALARM"]
+
+
+def test_a_review_re_trains_a_model_whose_reference_has_risen_and_looks_again_later_otherwise(rng):
+    policy = quiet(review_age=5, review_every=3)
+    state = started(policy, np.repeat(gamma(rng, 1, 28, SLOTS), 2, axis=0))
+    now = log_level(state.reference.means)
+    state = replace(state, birth_level=now - np.array([0.5, 0.0]), next_review=np.array([5.0, 5.0]))
+    ordinary = np.full((2, SLOTS), np.exp(now[0]))
+    decisions, why, after = through(state, [ordinary] * 5, policy)
+    assert (decisions[:4] == Decision.KEEP).all()
+    assert decisions[4].tolist() == [Decision.RETRAIN, Decision.KEEP]
+    assert reasons(why[4]) == ["REVIEW", "NONE"]
+    assert after.next_review.tolist() == [8.0, 8.0]
+
+
+def test_a_review_does_not_re_train_for_a_rise_below_review_rise(rng):
+    for rise, expected in ((0.4, "NONE"), (0.2, "REVIEW")):
+        policy = quiet(review_age=1, review_rise=rise)
+        state = started(policy, gamma(rng, 1, 28, SLOTS))
+        now = log_level(state.reference.means)
+        state = replace(state, birth_level=now - np.log(1.3), next_review=np.array([1.0]))
+        _, news = cycle(state, np.full((1, SLOTS), np.exp(now[0])), policy)
+        assert reasons(news.reason) == [expected]
+
+
+def test_a_model_of_maximum_age_is_re_trained_in_any_case(rng):
+    policy = quiet(max_age=5)
+    state = replace(started(policy, gamma(rng, 1, 28, SLOTS)), oldest=np.array([5.0]))
+    decisions, why, _ = through(state, gamma(rng, 5, 1, SLOTS), policy)
+    assert days_of(decisions) == [4]
+    assert reasons(why[4]) == ["MAX_AGE"]
+
+
+def test_a_maximum_age_that_no_version_answers_is_not_asked_for_every_batch(rng):
+    policy = quiet(max_age=5, review_every=6)
+    state = replace(started(policy, gamma(rng, 1, 28, SLOTS)), oldest=np.array([5.0]))
+    asked = []
+    for day, losses in enumerate(gamma(rng, 20, 1, SLOTS)):
+        state, news = cycle(state, losses, policy)
+        asked += [day] * int(news.decision[0] == Decision.RETRAIN)
+        state = reported(state)
+    assert asked == [4, 10, 16]
+
+
+def test_neither_review_nor_maximum_age_interrupts_follow_ups(rng):
+    policy = quiet(max_age=2, follow_ups=(4,))
+    state = started(policy, gamma(rng, 1, 28, SLOTS))
+    state = replace(state, episode=np.array([0]), oldest=np.array([1.0]))
+    decisions, why, _ = through(state, gamma(rng, 4, 1, SLOTS), policy)
+    assert days_of(decisions) == [3]
+    assert reasons(why[3]) == ["FOLLOW_UP"]
+
+
+def test_phases_of_streams_differ_and_do_not_depend_on_other_streams():
+    policy = replace(quiet(), review_age=40, max_age=100)
+    ids = names(60)
+    everyone = np.arange(60)
+    first = deploy(new_state(policy, ids), everyone, None, policy, seed=4)
+    assert len(np.unique(first.oldest)) == 60
+    assert ((first.oldest > 60) & (first.oldest <= 100)).all()
+    assert np.ptp(first.next_review) > 30
+    second = deploy(first, everyone, None, policy, seed=4)
+    assert len(np.unique(second.oldest)) == 60
+    assert (np.abs(second.oldest - 100) <= AGE_SPREAD * 40).all()
+    some = [ids[50], "another", ids[3]]
+    few = deploy(new_state(policy, some), np.arange(3), None, policy, seed=4)
+    for column in ("oldest", "next_review"):
+        assert getattr(few, column)[[0, 2]].tolist() == getattr(first, column)[[50, 3]].tolist()
+    other = deploy(new_state(policy, ids), everyone, None, policy, seed=5)
+    assert (other.oldest != first.oldest).all()
+
+
+def test_without_reviews_and_maximum_age_nothing_is_ever_due():
+    state = deploy(new_state(quiet(), names(3)), np.arange(3), None, quiet(), seed=0)
+    assert np.isinf(state.oldest).all()
+    assert np.isinf(state.next_review).all()
+
+
+def test_a_dead_stream_that_wakes_up_is_re_trained(rng):
+    policy = quiet()
+    state = started(policy, np.zeros((2, 28, SLOTS)))
+    losses = np.zeros((2, SLOTS))
+    state, news = cycle(state, losses, policy)
+    assert verdicts(news.verdict) == ["UNCLEAR"] * 2
+    assert (news.decision == Decision.KEEP).all()
+    losses[1, 3] = 0.2
+    _, news = cycle(state, losses, policy)
+    assert verdicts(news.verdict) == ["UNCLEAR", "DEGRADED"]
+    assert reasons(news.reason) == ["UNCLEAR", "AWAKENED"]
+    assert news.decision.tolist() == [Decision.KEEP, Decision.RETRAIN]
+    assert news.reference_loss.tolist() == [0.0, 0.0]
+
+
+def test_negative_losses_are_unclear_and_not_dead(rng):
+    policy = quiet()
+    _, news = cycle(started(policy, -gamma(rng, 1, 28, SLOTS)), gamma(rng, 1, SLOTS), policy)
+    assert verdicts(news.verdict) == ["UNCLEAR"]
+    assert news.decision.tolist() == [Decision.KEEP]
+
+
+@pytest.mark.parametrize("test", ["batch_t", "welch", "mann_whitney", "ks"])
+def test_too_small_a_reference_is_unclear_however_bad_the_batch(test, rng):
+    policy = quiet(test=test)
+    losses = gamma(rng, 1, SLOTS, level=1000.0)
+    _, news = cycle(started(policy, gamma(rng, 1, 13, SLOTS)), losses, policy)
+    assert verdicts(news.verdict) == ["UNCLEAR"]
+    assert reasons(news.reason) == ["UNCLEAR"]
+    assert np.isnan(news.p_value[0])
+    assert np.isnan(news.p_evidence[0])
+    _, news = cycle(started(policy, gamma(rng, 1, 14, SLOTS)), losses, policy)
+    assert verdicts(news.verdict) == ["DEGRADED"]
+
+
+def test_a_stream_without_losses_waits_and_keeps_its_evidence(rng):
+    policy = quiet()
+    state = replace(started(policy, gamma(rng, 1, 28, SLOTS)), cusum_up=np.array([2.5]))
+    after, news = cycle(state, np.full((1, SLOTS), np.nan), policy)
+    assert verdicts(news.verdict) == ["WAITING"]
+    assert reasons(news.reason) == ["WAITING"]
+    assert news.n.tolist() == [0]
+    assert after.cusum_up.tolist() == [2.5]
+    assert after.age.tolist() == [1]
+
+
+def test_a_rise_below_the_margin_is_no_alarm(rng):
+    held_out, days = gamma(rng, 4, 28, 96), gamma(rng, 60, 4, 96, level=1.1)
+    asked = {}
+    for margin in (0.0, 0.25):
+        policy = quiet(reference="fixed", margin=margin)
+        decisions, _, _ = through(started(policy, held_out), days, policy)
+        asked[margin] = (decisions == Decision.RETRAIN).any(axis=0)
+    assert asked[0.0].all()
+    assert not asked[0.25].any()
+
+
+def test_the_effect_is_relative_to_the_reference_whatever_the_margin(rng):
+    held_out = gamma(rng, 1, 28, SLOTS)
+    for margin in (0.0, 0.25):
+        policy = quiet(margin=margin)
+        _, news = cycle(started(policy, held_out), np.full((1, SLOTS), 2.0), policy)
+        np.testing.assert_allclose(news.effect, 2.0 / news.reference_loss - 1)
+
+
+def test_reference_loss_and_effect_are_in_the_unit_of_the_losses_whatever_the_difficulty(rng):
+    held_out, policy = gamma(rng, 1, 28, SLOTS), quiet()
+    plain = cycle(started(policy, held_out), np.full((1, SLOTS), 1.5), policy)[1]
+    losses, hard = np.full((1, SLOTS), 4.5), np.array([3.0])
+    eased = cycle(started(policy, held_out), losses, policy, difficulty=hard)[1]
+    np.testing.assert_allclose(eased.reference_loss, 3 * plain.reference_loss)
+    np.testing.assert_allclose(eased.p_value, plain.p_value)
+    np.testing.assert_allclose(eased.effect, plain.effect)
+
+
+def test_a_provisional_version_is_followed_up_as_after_an_alarm(rng):
+    policy = quiet()
+    state = started(policy, gamma(rng, 2, 28, SLOTS))
+    state = deploy(state, np.array([0, 1]), None, policy, 0, provisional=np.array([True, False]))
+    assert state.episode.tolist() == [0, NOT_OPEN]
+    decisions, why, _ = through(state, gamma(rng, 30, 2, SLOTS), policy, gamma(rng, 2, 28, SLOTS))
+    assert days_of(decisions) == [6, 13, 27]
+    assert set(reasons(why[[6, 13, 27], 0])) == {"FOLLOW_UP"}
+    assert (decisions[:, 1] == Decision.KEEP).all()
+
+
+def test_a_provisional_version_is_not_followed_up_where_the_policy_has_no_follow_ups(rng):
+    policy = quiet(follow_ups=())
+    state = started(policy, gamma(rng, 1, 28, SLOTS))
+    state = deploy(state, np.array([0]), None, policy, 0, provisional=np.array([True]))
+    assert state.episode.tolist() == [NOT_OPEN]
+
+
+@pytest.mark.parametrize("accumulate", ["cusum", "none"])
+def test_two_sided_an_improvement_is_an_alarm_and_named_as_what_it_is(accumulate, rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 6, 1, SLOTS, level=0.3)
+    policy = quiet(side="two-sided", accumulate=accumulate)
+    decisions, why, _ = through(started(policy, held_out), days, policy)
+    asked = days_of(decisions)
+    assert asked
+    assert reasons(why[asked[0]]) == ["IMPROVED"]
+    decisions, why, _ = through(started(quiet(), held_out), days, quiet())
+    assert not days_of(decisions)
+    assert reasons(why[5]) == ["IMPROVED"]
+
+
+def test_one_batch_alone_improves_only_by_its_own_p_value(rng):
+    policy = quiet(accumulate="none")
+    state = replace(started(policy, gamma(rng, 1, 28, SLOTS)), cusum_down=np.array([50.0]))
+    level = np.exp(log_level(state.reference.means))
+    _, news = cycle(state, np.full((1, SLOTS), level), policy)
+    assert news.verdict.tolist() == [Verdict.HEALTHY]
+
+
+def test_a_schedule_re_trains_whatever_the_losses_say(rng):
+    policy = Periodic(every=3, phase=0)
+    state = started(policy, gamma(rng, 1, 28, SLOTS))
+    decisions, why, _ = through(
+        state, gamma(rng, 9, 1, SLOTS, level=50.0), policy, gamma(rng, 1, 28, SLOTS)
+    )
+    assert days_of(decisions) == [2, 5, 8]
+    assert set(reasons(why[[2, 5, 8]])) == {"SCHEDULE"}
+    assert set(reasons(why[[0, 1, 3]])) == {"GATHERING"}
