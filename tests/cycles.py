@@ -71,19 +71,19 @@ class World:
         return World(self.ids, self.held_out * factor, self.days * factor)
 
 
-BREAK = 10
+BREAK = 7
 
 
-def world(n=12, n_days=18, seed=3):
-    """A third breaks on day 10 for good; holes, a dead stream and one that wakes up."""
+def world(n=12, n_days=15, seed=3):
+    """A third breaks on day 7 for good; holes, a dead stream and one that wakes up."""
     rng = np.random.default_rng(seed)
     held_out, days = gamma(rng, n, 28, SLOTS), gamma(rng, n_days, n, SLOTS)
     days[BREAK:, : n // 3] *= 2.5
     days[rng.random(days.shape) < 0.05] = np.nan
-    days[5:8, 5] = np.nan
+    days[3:5, 5] = np.nan
     held_out[6, ::5] = np.nan
     held_out[n - 1], days[:, n - 1] = 0.0, 0.0
-    held_out[n - 2], days[:8, n - 2] = 0.0, 0.0
+    held_out[n - 2], days[:6, n - 2] = 0.0, 0.0
     return World(names(n), held_out, days)
 
 

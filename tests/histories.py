@@ -54,8 +54,13 @@ def as_kind(frame: pl.DataFrame, kind: str) -> Any:
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A frame of any library, for comparisons."""
-    return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame.to_dict("list"))
+    """A frame of any library, for comparisons: what is missing is null."""
+    library = type(frame).__module__.partition(".")[0]
+    if library == "pandas":
+        frame = pl.from_pandas(frame)
+    if library == "pyarrow":
+        frame = pl.from_arrow(frame)
+    return frame.with_columns(pl.selectors.float().fill_nan(None))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mlma.domain.settings import MLMA, Periodic, Random
 from mlma.domain.verdicts import Decision, Reason, Verdict
 from panels import WINDOW, MeanForecaster, noise, panel_of, replayed, slow_losses
 
+DAYS = 70
 EAGER = MLMA(level=0.05, multiplicity="none", max_age=30)
 SEVERAL = (EAGER, MLMA(level=0.01), MLMA(accumulate="none"), Periodic(every=7), Random(rate=0.1))
 
@@ -22,9 +23,9 @@ def rng():
 
 @pytest.fixture
 def broken_y(rng):
-    """Six streams of 90 days; the first three rise by half on day 50."""
-    y = noise(rng, 6, 90)
-    y[:3, 50:] += 10.0
+    """Six streams of 70 days; the first three rise by half on day 45."""
+    y = noise(rng, 6, DAYS)
+    y[:3, 45:] += 10.0
     return y
 
 
@@ -47,7 +48,7 @@ def test_a_fit_that_several_policies_need_is_made_once(free, broken_y):
     record = replayed(panel_of(broken_y), SEVERAL, model)
     assert set(Counter(model.fits).values()) == {1}
     whole = [fit for fit in model.fits if fit[2] - fit[1] == WINDOW]
-    assert len(whole) == 6 * (90 - WINDOW)
+    assert len(whole) == 6 * (DAYS - WINDOW)
     asked = sum(run.retrained.sum() for run in record.runs if run.evidence is not None)
     assert asked > 20
     assert (len(model.fits) > len(whole)) is not free
@@ -55,7 +56,7 @@ def test_a_fit_that_several_policies_need_is_made_once(free, broken_y):
 
 def test_always_fits_once_per_playable_batch_and_never_once(broken_y):
     record = replayed(panel_of(broken_y), [EAGER], MeanForecaster())
-    assert record.always.fits.tolist() == [90 - WINDOW] * 6
+    assert record.always.fits.tolist() == [DAYS - WINDOW] * 6
     assert record.run("never").fits.tolist() == [1.0] * 6
     assert record.run("seasonal_naive").fits.tolist() == [0.0] * 6
     assert not record.run("never").retrained.any()
@@ -73,7 +74,7 @@ def test_held_out_siblings_count_as_fits_of_the_policies_that_need_them(broken_y
 
 def test_losses_are_those_of_the_slow_loop_for_every_policy(broken_y):
     broken_y[4, 60:63] = np.nan
-    broken_y[5, 70, :2] = np.nan
+    broken_y[5, 50, :2] = np.nan
     policies = (EAGER, Periodic(every=7, phase=2))
     record = replayed(panel_of(broken_y), policies, MeanForecaster())
     checked = 0
@@ -184,7 +185,7 @@ def test_progress_is_told_to_the_end(broken_y):
     replayed(
         panel_of(broken_y), [EAGER], MeanForecaster(), progress=lambda *news: told.append(news)
     )
-    assert ("monitor", 90 - WINDOW, 90 - WINDOW) in told
+    assert ("monitor", DAYS - WINDOW, DAYS - WINDOW) in told
     assert told[-1] == ("play", 6, 6)
 
 

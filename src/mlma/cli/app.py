@@ -35,7 +35,9 @@ EXAMPLE = """
 def main() -> None:
     """Run the command line; every error of ours is one message and an exit code."""
     try:
-        app(standalone_mode=False)
+        left_with = app(standalone_mode=False)  # typer turns an interrupt into this exit code
+        if left_with == INTERRUPTED:
+            _stop("Interrupted; nothing was written.", INTERRUPTED)
     except MlmaError as error:
         wrong_input = isinstance(error, DataError | SettingsError | MissingExtraError)
         _stop(str(error), BAD_INPUT if wrong_input else FAILED)
