@@ -88,7 +88,7 @@ def test_an_empty_file_is_refused(content, tmp_path):
         ({"window": "1mo"}, "months, quarters and years"),
         ({"window": 14.5}, "length of time"),
         ({"batch": "5h"}, "whole multiple of the slot length"),
-        ({"step": "often"}, "length of time"),
+        ({"step": "often"}, "units s, m, h, d and w"),
         ({"mode": "two_step"}, "`day_ahead` or `one_step`"),
         ({"phases": 0}, "`phases` of `replay` must be at least 1"),
         ({"complete_share": 0.0}, "above 0, at most 1"),
@@ -186,7 +186,7 @@ def test_a_stream_that_is_dead_for_a_year_is_played_and_has_no_alarm():
     assert "degraded" not in set(asleep["verdict"])
     awake = told.filter(pl.col("ds").dt.year() == 2025)
     assert "retrain" in set(awake["decision"].head(7))
-    assert np.isfinite(result.to_df()["loss"]).all()
+    assert result.to_df()["loss"].is_finite().all()
 
 
 def test_streams_are_born_late_and_end_early():

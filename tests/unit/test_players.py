@@ -102,7 +102,8 @@ def test_the_seasonal_naive_run_is_the_value_of_a_week_ago(broken_y):
 
 def test_a_policy_played_alone_loses_the_same_as_among_others(broken_y):
     panel = panel_of(broken_y[::2])
-    gated, short = MLMA(gate=True, max_age=20), MLMA(reference_batches=14, max_age=20)
+    short = MLMA(reference_batches=7, min_reference_batches=5, max_age=10)
+    gated = replace(short, gate=True)
     together = replayed(panel, (*SEVERAL, gated, short))
     for policy in (gated, short, Random(rate=0.1)):
         alone = replayed(panel, [policy])
@@ -283,7 +284,7 @@ def test_the_gate_keeps_a_version_that_is_worse_and_counts_its_fit(rng):
 def test_a_stream_that_is_born_late_starts_a_window_after_its_birth(rng):
     y = noise(rng, 4, 120)
     y[2, :40] = np.nan
-    record = replayed(panel_of(y), [EAGER])
+    record = replayed(panel_of(y), [EAGER], MeanForecaster())
     for run in record.runs:
         start = np.isfinite(run.loss).argmax(axis=1)
         assert start.tolist() == [WINDOW, WINDOW, WINDOW + 40, WINDOW], run.label
@@ -297,7 +298,7 @@ def test_a_stream_that_is_born_late_starts_a_window_after_its_birth(rng):
 def test_a_stream_that_ended_is_not_trained_any_more(rng):
     y = noise(rng, 4, 120)
     y[1, 70:] = np.nan
-    record = replayed(panel_of(y), [EAGER])
+    record = replayed(panel_of(y), [EAGER], MeanForecaster())
     for run in record.runs:
         assert np.isnan(run.loss[1, 70:]).all()
         assert not run.retrained[1, 70:].any(), run.label
@@ -323,7 +324,7 @@ def test_a_stream_that_is_dead_for_a_year_is_played_and_found_when_it_wakes_up(r
     y = noise(rng, 2, 470, slots=1)
     y[0, 60:430] = 0.0
     policy = MLMA(level=0.01)
-    run = replayed(panel_of(y), [policy], window=56).run(policy.label)
+    run = replayed(panel_of(y), [policy], MeanForecaster(), window=56).run(policy.label)
     verdicts = run.evidence.verdict[0]
     assert (verdicts[250:430] == Verdict.UNCLEAR).all()
     assert verdicts[430] == Verdict.DEGRADED

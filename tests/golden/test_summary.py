@@ -1,0 +1,43 @@
+"""A small seeded replay with ridge, whose summary is written down."""
+
+import numpy as np
+import pytest
+
+from histories import fleet, replayed
+
+POLICIES = [
+    "mlma(level=0.01)",
+    "mlma(level=0.05, accumulate='none', follow_ups=())",
+    "periodic(every=14)",
+]
+COLUMNS = ("role", "loss", "worst", "fits", "fits_share", "retrainings", "alarms", "phases")
+SUMMARY = {
+    "seasonal_naive": ("baseline", 1.24549246, 1.25484044, 0, 0, 0, 0, 1),
+    "never": ("baseline", 1.08459521, 1.30060355, 1, 0.0108695652, 0, 0, 1),
+    "always": ("baseline", 1, 1, 92, 1, 91, 0, 1),
+    "mlma(level=0.01)": ("policy", 1.0460614, 1.14646829, 2, 0.0217391304, 1, 0.5, 1),
+    "mlma(level=0.05, accumulate='none', follow_ups=())": (
+        *("policy", 1.03867771, 1.12192916, 2, 0.0217391304, 1, 1, 1),
+    ),
+    "periodic(every=14)": ("policy", 1.02737375, 1.14284184, 7.25, 0.0788043478, 6.5, 0, 3),
+    "periodic(every=92.0)": ("matched", 1.05876146, 1.23980067, 2, 0.0217391304, 1, 0, 3),
+    "random(rate=0.01087)": ("matched", 1.05440414, 1.25398026, 2.25, 0.0244565217, 0.75, 0, 3),
+}
+
+
+@pytest.fixture(scope="module")
+def summary():
+    result = replayed(fleet(4, 120), policies=POLICIES, phases=3, seed=1)
+    return {row["policy"]: row for row in result.summary().rows(named=True)}
+
+
+def test_the_policies_are_those_that_are_written_down(summary):
+    assert list(summary) == list(SUMMARY)
+
+
+@pytest.mark.parametrize("policy", SUMMARY)
+def test_the_summary_is_the_one_that_is_written_down(policy, summary):
+    role, *figures = SUMMARY[policy]
+    assert summary[policy]["role"] == role
+    got = [summary[policy][name] for name in COLUMNS[1:]]
+    np.testing.assert_allclose(got, figures, rtol=1e-6)
