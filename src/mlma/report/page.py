@@ -268,7 +268,7 @@ def _retrainings(metrics: KeyMetrics) -> str:
     reasons = metrics.retrainings_by_reason.items()
     named = [f"{style.reason_style(reason)[0]} {words.number(count)}" for reason, count in reasons]
     held = (
-        f"; {words.number(metrics.held)} not made: the gate or a failed training kept the old version"
+        f"; {words.number(metrics.held)} not made: gate or failed training kept the old version"
         if metrics.held
         else ""
     )
