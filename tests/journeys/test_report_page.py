@@ -117,17 +117,20 @@ def test_charts_follow_a_change_from_light_to_dark(desktop):
     colour = "document.getElementById('fleet').layout.font.color"
     assert page.evaluate(colour) == MUTED
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(500)
     assert page.evaluate(colour) == COLOURS[MUTED]
     assert heard == []
+
+
+def settled_within(page, width):
+    """Wait until the charts have followed the new width; an error if they never do."""
+    page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=20_000)
 
 
 @pytest.mark.parametrize("width", [1200, 768, 390])
 def test_nothing_sticks_out_to_the_right(desktop, width):
     page, _ = desktop
     page.set_viewport_size({"width": width, "height": 900})
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    settled_within(page, width)
 
 
 def test_names_that_look_like_markup_are_shown_as_text(browser, tmp_path):
@@ -139,6 +142,6 @@ def test_names_that_look_like_markup_are_shown_as_text(browser, tmp_path):
     assert page.locator("#stream-title").text_content().startswith(nasty)
     assert page.locator("main img, main b").count() == 0
     assert any(label.startswith("<b>") for label in page.evaluate(PLOTLY_TEXT))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    settled_within(page, 390)
     assert heard == []
     page.close()
