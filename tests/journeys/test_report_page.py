@@ -117,6 +117,10 @@ def test_charts_follow_a_change_from_light_to_dark(desktop):
     colour = "document.getElementById('fleet').layout.font.color"
     assert page.evaluate(colour) == MUTED
     page.emulate_media(color_scheme="dark")
+    for _ in range(40):  # the charts are drawn anew, when the machine has time for it
+        if page.evaluate(colour) != MUTED:
+            break
+        page.wait_for_timeout(500)
     assert page.evaluate(colour) == COLOURS[MUTED]
     assert heard == []
 
