@@ -40,6 +40,7 @@ def make_evidence(loss, verdict, decision=None, reason=None):
     there = np.isfinite(loss)
     expected = np.where(there, 1.0, np.nan)
     p_value = np.where(verdict == Verdict.DEGRADED, 1e-5, 0.5)
+    reason = zeros if reason is None else np.asarray(reason, dtype=np.int8)
     return Evidence(
         n=np.where(there, 24, 0),
         loss=loss,
@@ -52,7 +53,8 @@ def make_evidence(loss, verdict, decision=None, reason=None):
         p_evidence=p_value,
         verdict=verdict,
         decision=zeros if decision is None else np.asarray(decision, dtype=np.int8),
-        reason=zeros if reason is None else np.asarray(reason, dtype=np.int8),
+        alarm=np.isin(reason, (Reason.ALARM, Reason.AWAKENED)),
+        reason=reason,
     )
 
 

@@ -265,6 +265,13 @@ def test_a_failing_re_training_leaves_the_old_version_and_says_so(broken_y):
     assert record.failures == {}
 
 
+def test_an_alarm_whose_training_fails_still_counts_as_an_alarm(broken_y):
+    model = MeanForecaster(fails=lambda series, last: series.unique_id == "s1" and last > WINDOW)
+    run = replayed(panel_of(broken_y), [EAGER], model).run(EAGER.label)
+    failed = run.evidence.reason[1] == Reason.FAILED
+    assert (run.evidence.alarm[1] & failed).any()
+
+
 def test_the_gate_keeps_a_version_that_is_worse_and_counts_its_fit(rng):
     policy = MLMA(gate=True, max_age=10, review_age=None)
     model = MeanForecaster(bias=lambda last: 0.05 * (last - WINDOW))

@@ -48,6 +48,7 @@ def _evidence(seen: Assessment, decisions: Decisions) -> Evidence:
         p_adjusted=seen.p_adjusted,
         evidence=seen.cusum_up,
         p_evidence=seen.p_evidence,
+        alarm=decisions.alarm,
         verdict=seen.verdict,
         decision=decisions.decision,
         reason=decisions.reason,

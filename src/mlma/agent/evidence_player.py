@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlma.agent.cycle import run_cycle
 from mlma.agent.stage import Stage
 from mlma.agent.training import Failure, Recipe, Version, forecast, train
-from mlma.domain.batches import LossBatch
+from mlma.domain.batches import LossBatch, mean_losses
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState, HeldOut
 from mlma.domain.verdicts import Decision, Evidence, Reason
@@ -142,16 +142,12 @@ class EvidencePlayer:
             return True
         held_out = version.held_out[-play.policy.reference_batches :]
         first = batch - len(held_out)
-        new = self._mean_losses(row, first, held_out)
+        new = mean_losses(self._losses(np.array([row]), first, held_out[None])[0])
         old = np.asarray(play.columns["loss"][row, first:batch], dtype=np.float64)
         if passes_gate(old[None], new[None])[0]:
             return True
         _hold(play, np.array([row]), batch, Reason.GATE)
         return False
-
-    def _mean_losses(self, row: int, first: int, y_hat: Floats) -> Floats:
-        losses = self._losses(np.array([row]), first, y_hat[None])[0]
-        return LossBatch(losses, np.zeros(len(losses), np.int8)).mean()
 
     def _losses(self, rows: Ints, first: int, y_hat: Floats) -> Floats:
         """Return pointwise losses of ``(k, n, slots)`` forecasts; NaN in incomplete batches."""
@@ -220,6 +216,7 @@ def _new_play(stage: Stage, policy: MLMA) -> Play:
         columns[name] = np.full(shape, np.nan)
     for name in ("verdict", "decision", "reason"):
         columns[name] = np.zeros(shape, dtype=np.int8)
+    columns["alarm"] = np.zeros(shape, dtype=np.bool_)
     return Play(
         policy=policy,
         state=AgentState.new(stage.keys, policy.reference_batches, slots),

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.evidence_player import EvidencePlayer, Play, needs_held_out
-from mlma.agent.scheduled_player import StreamPlayed, StreamTask, mean_losses, play_schedules
+from mlma.agent.scheduled_player import StreamPlayed, StreamTask, play_schedules
 from mlma.agent.stage import ReplaySettings, Stage, build_stage, rows_of
 from mlma.agent.training import (
     Recipe,
 )
+from mlma.domain.batches import mean_losses
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.training import Recipe
+from mlma.domain.batches import mean_losses
 from mlma.domain.errors import ModelError
 from mlma.domain.streams import Series
 from mlma.ports import FittedForecaster
@@ -142,12 +143,3 @@ def _batch_losses(
         y = np.where(task.complete[start:stop, None], task.series.y[start:stop], np.nan)
         parts.append(mean_losses(loss(y, y_hat, task.scale)))
     return np.concatenate(parts)
-
-
-def mean_losses(losses: Floats) -> Floats:
-    """Return the mean over the last axis, missing losses left out; NaN = none."""
-    found = np.isfinite(losses)
-    count = found.sum(axis=-1)
-    total = np.where(found, losses, 0.0).sum(axis=-1)
-    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-    return mean

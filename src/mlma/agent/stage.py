@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.scheduled_player import mean_losses
 from mlma.agent.training import (
     FULL_SHARE,
     complete_batches,
@@ -17,6 +16,7 @@ from mlma.agent.training import (
     window_share,
     without_short_gaps,
 )
+from mlma.domain.batches import mean_losses
 from mlma.domain.chance import stream_keys
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut

@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def mean_losses(losses: Floats) -> Floats:
+    """Return the mean over the last axis, missing losses left out; NaN = none."""
+    found = np.isfinite(losses)
+    count = found.sum(axis=-1)
+    total = np.where(found, losses, 0.0).sum(axis=-1)
+    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
+
+
 @dataclass(frozen=True, slots=True)
 class LossBatch:
     """The incoming loss batch of every stream in one cycle.
@@ -32,10 +41,7 @@ class LossBatch:
 
     def mean(self) -> Floats:
         """Return the mean loss per stream, ``(n_streams,)``; NaN = no loss at all."""
-        count = self.count()
-        total = np.where(np.isfinite(self.losses), self.losses, 0.0).sum(axis=1)
-        mean: Floats = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-        return mean
+        return mean_losses(self.losses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.domain.batches import LossBatch, ReferenceBatch
+from mlma.domain.batches import ReferenceBatch, mean_losses
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -194,6 +194,4 @@ class HeldOut:
 
     def means(self) -> Floats:
         """Return the mean loss of each batch, ``(k, n_batches)``; NaN = no loss."""
-        k, n_batches, slots = self.losses.shape
-        flat = LossBatch(self.losses.reshape(k * n_batches, slots), self.calendar.reshape(-1))
-        return flat.mean().reshape(k, n_batches)
+        return mean_losses(self.losses)

@@ -99,6 +99,10 @@ class Evidence:
         of this batch alone; adjusted across the streams of the cycle.
     evidence, p_evidence
         evidence added up over batches (cusum of the standardised scores), and its adjusted p-value.
+    alarm
+        the evidence reached the level and called for a re-training, whatever came of it. One
+        degraded batch whose evidence does not add up is no alarm, nor is another one while the
+        follow-ups of an alarm are due.
     """
 
     n: NDArray[np.int64]
@@ -110,6 +114,7 @@ class Evidence:
     p_adjusted: Floats
     evidence: Floats
     p_evidence: Floats
+    alarm: NDArray[np.bool_]
     verdict: Codes
     decision: Codes
     reason: Codes

@@ -247,6 +247,7 @@ def evidence_frame(evidence: Evidence, at: Any) -> pl.DataFrame:
         "statistic",
         "evidence",
         "p_evidence",
+        "alarm",
     ):
         columns[name] = getattr(evidence, name)[at]
     return pl.DataFrame(columns)

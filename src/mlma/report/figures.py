@@ -57,7 +57,7 @@ class KeyMetrics:
     """What an engineer watches, of one run.
 
     ``verdict_shares`` are shares of the complete batches (all but ``waiting``).
-    ``batches_judged`` are healthy, degraded or improved; ``alarms`` as in `alarms_of`.
+    ``batches_judged`` are healthy, degraded or improved; ``alarms`` as in `Evidence`.
     ``helped_share`` and ``mean_gain`` are over the ``gains_measured`` re-trainings that have a
     full window on both sides, see `retraining_gains`. ``mean_age_batches`` is the mean age of the
     deployed version. NaN = nothing to measure.
@@ -159,18 +159,9 @@ def fits_share(replayed: Replayed, run: PolicyRun) -> float:
     return float(run.fits.sum()) / yardstick if yardstick > 0 else np.nan
 
 
-def alarms_of(evidence: Evidence) -> NDArray[np.bool_]:
-    """Return where an alarm was raised: the evidence added up, and an episode began.
-
-    A single degraded batch whose evidence does not add up yet is not an alarm, nor is another
-    degraded batch while the follow-ups of an alarm are due.
-    """
-    return np.isin(evidence.reason, ALARMS)
-
-
 def alarm_counts(evidence: Evidence) -> Floats:
     """Return the number of alarms per stream, ``(n_streams,) float64``."""
-    return np.asarray(alarms_of(evidence).sum(axis=1), dtype=np.float64)
+    return np.asarray(evidence.alarm.sum(axis=1), dtype=np.float64)
 
 
 def key_metrics(replayed: Replayed, run: PolicyRun) -> KeyMetrics:
@@ -205,7 +196,7 @@ def _verdict_counts(evidence: Evidence | None) -> tuple[int, int, int, dict[Verd
     complete = sum(counts.values()) - counts[Verdict.WAITING]
     judged = complete - counts[Verdict.UNCLEAR]
     held = int((evidence.decision == Decision.HOLD).sum())
-    alarms = int(alarms_of(evidence).sum())
+    alarms = int(evidence.alarm.sum())
     del counts[Verdict.WAITING]
     shares = {verdict: count / complete for verdict, count in counts.items() if complete}
     return alarms, held, judged, shares

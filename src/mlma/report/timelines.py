@@ -273,7 +273,7 @@ class _Sheet:
         span = slice(self.first, self.last)
         verdict = evidence.verdict[row, span]
         expected = evidence.reference_loss[row : row + 1, span]
-        alarmed = np.isin(evidence.reason[row, span], ALARMS)
+        alarmed = evidence.alarm[row, span]
         degraded = (verdict == Verdict.DEGRADED) & ~alarmed
         effect, at_once = evidence.effect[row, span], evidence.p_adjusted[row, span]
         return {

@@ -21,10 +21,14 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Decision and reason per stream, codes of `Decision` and `Reason`, ``(n_streams,) int8``."""
+    """Decision and reason per stream, codes of `Decision` and `Reason`, ``(n_streams,) int8``.
+
+    ``alarm (n_streams,) bool``: the evidence itself called for a re-training.
+    """
 
     decision: Codes
     reason: Codes
+    alarm: Bools
 
 
 def decide(
@@ -42,21 +46,22 @@ def decide(
         cusum_down=seen.cusum_down,
     )
     if isinstance(policy, MLMA):
-        decided, retrain, reason = _by_evidence(aged, seen, policy)
+        decided, retrain, alarm, reason = _by_evidence(aged, seen, policy)
     else:
         retrain = scheduled(policy, state.key, aged.cycle, seed)
         decided, reason = aged, _quiet_reason(seen)
+        alarm = np.zeros(len(state), dtype=np.bool_)
         reason[retrain] = Reason.SCHEDULE
     wanted = retrain & ~state.pending
     reason[retrain & state.pending] = Reason.PENDING
     decision = np.where(wanted, Decision.RETRAIN, Decision.KEEP).astype(np.int8)
-    return replace(decided, pending=state.pending | wanted), Decisions(decision, reason)
+    return replace(decided, pending=state.pending | wanted), Decisions(decision, reason, alarm)
 
 
 def _by_evidence(
     state: AgentState, seen: Assessment, policy: MLMA
-) -> tuple[AgentState, Bools, Codes]:
-    """Return the new state, where to re-train, and why."""
+) -> tuple[AgentState, Bools, Bools, Codes]:
+    """Return the new state, where to re-train, where by an alarm, and why."""
     told = np.isfinite(seen.p_value) | seen.awakened
     in_a_row = np.where(seen.alarm, state.alarms_in_a_row + 1, state.alarms_in_a_row)
     in_a_row = np.where(told & ~seen.alarm, 0, in_a_row)
@@ -89,7 +94,7 @@ def _by_evidence(
         # Asked for once: if no version comes of it, again as late as a review, not every batch.
         oldest=np.where(too_old, state.age + float(policy.review_every), state.oldest),
     )
-    return decided, opened | follow_up | review | too_old, reason
+    return decided, opened | follow_up | review | too_old, opened, reason
 
 
 def _followed_up(state: AgentState, opened: Bools, policy: MLMA) -> tuple[NDArray[np.int64], Bools]:
