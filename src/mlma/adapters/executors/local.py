@@ -4,7 +4,10 @@ Takes a function and tasks, gives the answers in the order of the tasks, the sam
 whatever the number of workers.
 """
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any, TypeVar
 from warnings import catch_warnings, simplefilter
@@ -63,10 +66,27 @@ def _here(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> Itera
         yield from answers
 
 
+@contextmanager
+def _interrupts_stay_here() -> Iterator[None]:
+    """Start workers inside: Ctrl-C, which a terminal sends to all, is then for this process only.
+
+    A process inherits what its parent ignores. (A blocked signal would be inherited too, but loky
+    unblocks it.) The block lasts for some hundredths of a second, in which Ctrl-C is lost.
+    """
+    if current_thread() is not main_thread():  # only there may it be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _apart(
     function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int
 ) -> Iterator[T]:
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1), _interrupts_stay_here():
         answers = Parallel(n_jobs=workers, return_as="generator")(
             delayed(function)(*task) for task in tasks
         )
