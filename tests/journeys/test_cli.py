@@ -427,11 +427,15 @@ def alive(pid):
 
 
 THE_COMMAND, ITS_GROUP = "the command", "its whole group, as a terminal does"
+STARTING, BUSY = 0.2, 1.0  # seconds after the workers appear: they import, they train
 
 
-@pytest.fixture(scope="module", params=[THE_COMMAND, ITS_GROUP])
+@pytest.fixture(
+    scope="module", params=[(THE_COMMAND, BUSY), (ITS_GROUP, BUSY), (ITS_GROUP, STARTING)], ids=str
+)
 def interrupted(request, long_history, tmp_path_factory):
-    """A command that was interrupted while its workers were busy, and what it left behind."""
+    """A command that was interrupted while its workers started or trained, and what it left."""
+    whom, delay = request.param
     if not Path("/proc/self/stat").exists():
         pytest.skip("there is no /proc here")
     folder = tmp_path_factory.mktemp("interrupted")
@@ -442,9 +446,9 @@ def interrupted(request, long_history, tmp_path_factory):
     )
     try:
         assert wait_until(lambda: len(children(command.pid)) >= 2)
-        time.sleep(1.0)
+        time.sleep(delay)
         workers = children(command.pid)
-        if request.param == THE_COMMAND:
+        if whom == THE_COMMAND:
             command.send_signal(signal.SIGINT)
         else:
             os.killpg(command.pid, signal.SIGINT)
@@ -452,17 +456,17 @@ def interrupted(request, long_history, tmp_path_factory):
     finally:
         command.kill()
         command.wait()
-    return request.param, command.returncode, out, err, workers, folder
+    return command.returncode, out, err, workers, folder
 
 
 def test_an_interrupted_command_says_so_with_code_130(interrupted):
-    _, code, out, err, _, _ = interrupted
+    code, out, err, _, _ = interrupted
     assert (code, out) == (130, "")
     assert err.strip().splitlines()[-1] == "mlma: Interrupted; nothing was written."
 
 
 def test_an_interrupted_command_shows_no_traceback(interrupted):
-    _, _, _, err, _, _ = interrupted
+    _, _, err, _, _ = interrupted
     assert "Traceback" not in err
 
 
