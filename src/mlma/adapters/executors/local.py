@@ -4,6 +4,7 @@ Takes a function and tasks, gives the answers in the order of the tasks, the sam
 whatever the number of workers.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,10 +84,30 @@ def _interrupts_stay_here() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _no_false_leaks() -> Iterator[None]:
+    """Start workers inside: after an interrupt, loky's tracker keeps to itself what it missed.
+
+    It warns of semaphores that the dying process has removed already, on stderr and after our last
+    word. The tracker is a process of its own, which takes its filters from the environment.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    module = "joblib.externals.loky.backend.resource_tracker"
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, f"ignore:::{module}")))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 def _apart(
     function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int
 ) -> Iterator[T]:
-    with parallel_config(backend="loky", inner_max_num_threads=1), _interrupts_stay_here():
+    own_setting = parallel_config(backend="loky", inner_max_num_threads=1)
+    with own_setting, _interrupts_stay_here(), _no_false_leaks():
         answers = Parallel(n_jobs=workers, return_as="generator")(
             delayed(function)(*task) for task in tasks
         )
