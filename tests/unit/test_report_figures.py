@@ -163,8 +163,17 @@ def test_the_matched_loss_is_that_of_the_best_matched_run():
     run = record.run("periodic(every=83.2)")
     worse = replace(run, label="random", loss=2 * run.loss)
     both = replace(record, runs=(*record.runs, worse))
-    assert matched_loss(both) == pytest.approx(record.relative_loss(run).mean())
-    assert np.isnan(matched_loss(small()))
+    watching = headline(record)
+    assert matched_loss(both, watching) == pytest.approx(record.relative_loss(run).mean())
+    assert np.isnan(matched_loss(small(), small().always))
+
+
+def test_the_matched_loss_is_not_that_of_another_runs_match():
+    record = lifelike()
+    own, watching = record.run("periodic(every=83.2)"), headline(record)
+    others = replace(own, label="periodic(every=5)", loss=0.5 * own.loss, fits=9 * own.fits)
+    both = replace(record, runs=(*record.runs, others))
+    assert matched_loss(both, watching) == pytest.approx(record.relative_loss(own).mean())
 
 
 def test_telling_streams_hold_the_worst_the_most_alarmed_and_the_largest_saving():

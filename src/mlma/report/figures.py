@@ -302,10 +302,20 @@ def relative_loss_of(replayed: Replayed, label: str) -> Floats:
     return np.full(len(replayed.ids), np.nan) if run is None else replayed.relative_loss(run)
 
 
-def matched_loss(replayed: Replayed) -> float:
-    """Return the mean loss relative to always of the best matched run; NaN without any."""
-    matched = [run for run in replayed.runs if run.role == "matched"]
-    losses = [mean_of_finite(replayed.relative_loss(run)) for run in matched]
+def matched_loss(replayed: Replayed, run: PolicyRun) -> float:
+    """Return the mean loss relative to always of the best run that matches this one.
+
+    Of each kind of policy the matched run whose fits are nearest: every run that looks at losses
+    has its own. NaN without any.
+    """
+    fits = float(run.fits.mean())
+    nearest: dict[str, PolicyRun] = {}
+    for other in sorted(
+        (other for other in replayed.runs if other.role == "matched"),
+        key=lambda other: abs(float(other.fits.mean()) - fits),
+    ):
+        nearest.setdefault(other.label.partition("(")[0], other)
+    losses = [mean_of_finite(replayed.relative_loss(other)) for other in nearest.values()]
     return min((loss for loss in losses if np.isfinite(loss)), default=np.nan)
 
 

@@ -193,7 +193,7 @@ def _tiles(replayed: Replayed, run: PolicyRun) -> list[tuple[str, str, str]]:
         tiles.append(("Alarms", alarms, "per 1,000 streams and week"))
     else:
         tiles.append(("Re-trainings", words.number(row.retrainings), "per stream"))
-    blind = words.excess(matched_loss(replayed))
+    blind = words.excess(matched_loss(replayed, run))
     if blind != words.NOTHING:
         return [*tiles, ("As many, without watching", blind, "loss against always")]
     gain = f"loss {words.excess(1 - metrics.mean_gain)} on average"

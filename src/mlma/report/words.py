@@ -140,7 +140,7 @@ def _never_aside(replayed: Replayed, row: SummaryRow) -> str:
 
 
 def _matched_aside(replayed: Replayed, row: SummaryRow) -> str:
-    loss = matched_loss(replayed)
+    loss = matched_loss(replayed, replayed.run(row.label))
     if not np.isfinite(loss):
         return ""
     text = f"as many re-trainings without looking at the losses, {_more_or_less(loss)}"
