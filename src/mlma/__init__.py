@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlma.library.datasets import auckland_pedestrians
     from mlma.library.replay import replay
     from mlma.library.result import ReplayResult
+    from mlma.library.simulate import simulate
 
 __version__ = version("mlma")
 
@@ -41,6 +42,7 @@ _HOMES = {
     "mlma.library.datasets": ("auckland_pedestrians",),
     "mlma.library.replay": ("replay",),
     "mlma.library.result": ("ReplayResult",),
+    "mlma.library.simulate": ("simulate",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -60,6 +62,7 @@ __all__ = [
     "StateError",
     "auckland_pedestrians",
     "replay",
+    "simulate",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from mlma.cli.config import table_of
+from mlma.cli.simulate import register_simulate
 from mlma.domain.errors import DataError, MissingExtraError, MlmaError, SettingsError
 
 app = typer.Typer(
@@ -176,6 +177,9 @@ def demo(
     policies = ["mlma", "mlma(level=0.05, accumulate='none', follow_ups=())", "periodic(every=28)"]
     result = run(auckland_pedestrians(), policies=policies, n_jobs=jobs, progress=True)
     _show(result, report, as_json)
+
+
+register_simulate(app)
 
 
 def _refuse_bad_report(report: Path | None) -> None:

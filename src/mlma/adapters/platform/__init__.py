@@ -1,0 +1,1 @@
+"""A simulated last-mile platform with ground truth: any number of streams, without a memory."""
