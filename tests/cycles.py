@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from mlma.agent import cycle as agent_cycle
 from mlma.agent.cycle import monitor_of, run_cycle
 from mlma.domain.batches import LossBatch
 from mlma.domain.chance import stream_keys
+from mlma.domain.fleet import FleetState
+from mlma.domain.groups import Groups
 from mlma.domain.settings import MLMA, Policy
-from mlma.domain.state import AgentState, HeldOut
+from mlma.domain.state import HeldOut
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
-from mlma.stats.registry import batch_test
+from mlma.steps.compare import Incoming
 from mlma.steps.refer import deploy
 
 SLOTS = 12
+DEFAULT = MLMA()
 
 
 def names(n):
@@ -27,15 +31,18 @@ def gamma(rng, *shape, level=1.0):
 
 
 def new_state(policy, ids):
-    monitor = monitor_of(policy)
-    slots = SLOTS if batch_test(monitor.test).needs_losses else None
-    return AgentState.new(stream_keys(ids), monitor.reference_batches, slots)
+    return agent_cycle.new_state(stream_keys(ids), policy, SLOTS)
 
 
-def held_out_of(losses, difficulty=None):
+def class_of(policy, weekend):
+    """Calendar class of a batch; policies without a calendar effect have one class."""
+    return np.int8(weekend and monitor_of(policy).calendar != "none")
+
+
+def held_out_of(losses, difficulty=None, policy=DEFAULT):
     """``losses (k, n_batches, slots)``: every seventh and sixth batch is a weekend."""
     k, n_batches, _ = losses.shape
-    weekend = (np.arange(n_batches) % 7 >= 5).astype(np.int8)
+    weekend = np.array([class_of(policy, batch % 7 >= 5) for batch in range(n_batches)])
     hard = np.ones((k, n_batches)) if difficulty is None else difficulty
     return HeldOut(losses, np.broadcast_to(weekend, (k, n_batches)), hard)
 
@@ -44,16 +51,26 @@ def started(policy, losses, ids=None, seed=0):
     """The state of streams whose first version brought these held-out losses, or None."""
     ids = names(len(losses)) if ids is None else ids
     monitor = monitor_of(policy)
-    brought = held_out_of(losses) if monitor.reference_from == "held_out" else None
+    brought = held_out_of(losses, None, monitor) if monitor.reference_from == "held_out" else None
     state = new_state(policy, ids)
     return deploy(state, np.arange(len(ids)), brought, monitor, seed)
 
 
 def cycle(state, losses, policy, *, weekend=0, seed=0, difficulty=None):
-    """One cycle; ``losses (n_streams, slots)``."""
-    batch = LossBatch(losses, np.full(len(losses), weekend, np.int8))
-    hard = np.ones(len(losses)) if difficulty is None else difficulty
-    return run_cycle(state, batch, hard, policy, seed)
+    """One cycle of a fleet without a memory; ``losses (n_streams, slots)``."""
+    fleet = FleetState.new(("fleet",))
+    cycled = cycled_on(state, losses, policy, fleet, weekend=weekend, seed=seed, hard=difficulty)
+    return cycled.state, cycled.evidence
+
+
+def cycled_on(
+    state, losses, policy, fleet, groups=None, *, weekend=0, seed=0, hard=None, excluded=None
+):
+    """One cycle with all that it gives."""
+    batch = LossBatch(losses, np.full(len(losses), class_of(policy, weekend)))
+    incoming = Incoming(batch, hard, excluded)
+    groups = Groups(len(losses)) if groups is None else groups
+    return run_cycle(state, incoming, fleet, groups, policy, seed=seed)
 
 
 @dataclass
@@ -87,12 +104,14 @@ def world(n=12, n_days=15, seed=3):
     return World(names(n), held_out, days)
 
 
-def played(policy: Policy, of: World, seed=0) -> tuple[dict[str, Any], AgentState]:
+def played(policy: Policy, of: World, seed=0) -> tuple[dict[str, Any], Any]:
     """All evidence, ``(n_days, n_streams)`` per column; what is asked for goes live at once."""
-    state = started(policy, of.held_out, of.ids, seed)
+    state, fleet = started(policy, of.held_out, of.ids, seed), FleetState.new(("fleet",))
     seen = []
     for day, losses in enumerate(of.days):
-        state, news = cycle(state, losses, policy, weekend=int(day % 7 >= 5), seed=seed)
+        weekend = int(day % 7 >= 5)
+        made = cycled_on(state, losses, policy, fleet, weekend=weekend, seed=seed)
+        state, fleet, news = made.state, made.fleet, made.evidence
         seen.append(news)
         state = retrained(state, news, policy, of.held_out, seed)
     return {
@@ -104,8 +123,14 @@ def retrained(state, news, policy, held_out, seed=0):
     """The state after every stream that asked for it has a new version."""
     rows = np.flatnonzero(news.decision == Decision.RETRAIN)
     monitor = monitor_of(policy)
-    brought = held_out_of(held_out[rows]) if monitor.reference_from == "held_out" else None
+    starts = monitor.reference_from == "held_out"
+    brought = held_out_of(held_out[rows], None, monitor) if starts else None
     return deploy(state, rows, brought, monitor, seed)
+
+
+def reported(state):
+    """The state after whoever re-trains said that nothing came of it."""
+    return replace(state, pending=np.zeros(len(state), dtype=bool))
 
 
 def arrays(record, path=""):

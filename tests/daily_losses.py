@@ -1,10 +1,13 @@
 """A few streams of losses, day by day, and an agent that is fed with them."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
 
 import numpy as np
 import polars as pl
+
+from cycles import arrays
 
 MONDAY = datetime(2024, 1, 1)
 NAMES = tuple(f"stream {row}" for row in range(5))
@@ -35,9 +38,7 @@ def fed(agent, days, **settings):
 
 def bits(agent):
     """Everything that an agent remembers, as bytes."""
-    state = agent.state
-    parts = [getattr(state, name) for name in type(state).__slots__ if name != "reference"]
-    reference = state.reference
-    parts += [getattr(reference, name) for name in type(reference).__slots__]
-    kept = [None if part is None else part.tobytes() for part in parts]
-    return kept, agent.streams, agent.left_out
+    fleet = agent.fleet
+    columns = {**arrays(agent.state), **arrays(fleet.groups, "group."), **asdict(fleet.audit)}
+    kept = {name: np.asarray(column).tobytes() for name, column in columns.items()}
+    return kept, agent.streams, fleet.names, fleet.cycle, agent.left_out

@@ -5,6 +5,8 @@ import pytest
 
 from mlma.domain.batches import LossBatch, ReferenceBatch
 from mlma.domain.errors import DataError, SettingsError
+from mlma.domain.settings import MLMA
+from mlma.stats.batch_mean import batch_t, moderated_t
 from mlma.stats.registry import TESTS, batch_test
 
 N_STREAMS, M, SLOTS = 12, 14, 24
@@ -49,20 +51,24 @@ class TestEveryTest:
 
     def test_missing_stream_cannot_be_told_and_leaves_the_others_alone(self, name, side, drawn):
         new, old = drawn
-        whole = TESTS[name].function(*batches(new, old), side)
+        there = np.arange(N_STREAMS) != 1
+        whole = TESTS[name].function(*batches(new[there], old[there]), side)
         new, old = new.copy(), old.copy()
         new[0], old[1] = np.nan, np.nan
         outcome = TESTS[name].function(*batches(new, old), side)
         assert np.isnan(outcome.p_value[:2]).all()
         assert np.isnan(outcome.reference_loss[1])
         assert np.isnan(outcome.effect[:2]).all()
-        np.testing.assert_array_equal(outcome.p_value[2:], whole.p_value[2:])
+        np.testing.assert_array_equal(outcome.p_value[2:], whole.p_value[1:])
 
-    def test_stream_alone_gets_the_p_value_that_it_gets_in_the_fleet(self, name, side, drawn):
+    def test_stream_alone_gets_the_p_value_of_the_fleet_unless_it_is_moderated(
+        self, name, side, drawn
+    ):
         new, old = drawn
         whole = TESTS[name].function(*batches(new, old), side)
         alone = TESTS[name].function(*batches(new[3:4], old[3:4]), side)
-        np.testing.assert_allclose(alone.p_value, whole.p_value[3:4], rtol=1e-12)
+        same = np.isclose(alone.p_value[0], whole.p_value[3], rtol=1e-12)
+        assert same != TESTS[name].moderated
 
     def test_permuting_streams_permutes_the_answers(self, name, side, drawn):
         new, old = drawn
@@ -163,7 +169,7 @@ class TestEveryTest:
     def test_reference_without_single_losses_serves_who_needs_none(self, name, side, drawn):
         incoming, reference = batches(*drawn)
         means_only = ReferenceBatch(reference.means, reference.calendar)
-        if TESTS[name].needs_losses:
+        if TESTS[name].memory != "means":
             with pytest.raises(DataError, match=f"`{name}`.*Hint"):
                 TESTS[name].function(incoming, means_only, side)
         else:
@@ -171,8 +177,20 @@ class TestEveryTest:
             assert np.isfinite(outcome.p_value).all()
 
 
+def test_a_fleet_that_is_too_small_to_pool_gives_every_stream_its_own_answer(drawn):
+    few = batches(drawn[0][:7], drawn[1][:7])
+    for pooled, own in zip(
+        columns(moderated_t(*few, "greater")), columns(batch_t(*few, "greater")), strict=True
+    ):
+        np.testing.assert_array_equal(pooled, own)
+
+
 def test_registry_knows_every_test_that_a_policy_may_name():
-    assert sorted(TESTS) == ["batch_t", "ks", "mann_whitney", "welch"]
+    assert sorted(TESTS) == [
+        *("batch_t", "block_bootstrap", "ewc", "hac"),
+        *("ks", "mann_whitney", "moderated_t", "profile", "welch"),
+    ]
+    assert all(MLMA(test=name).test == name for name in TESTS)
     assert all(batch_test(name).name == name for name in TESTS)
     with pytest.raises(SettingsError, match="did you mean `batch_t`"):
         batch_test("batch_tt")

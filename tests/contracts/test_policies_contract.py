@@ -20,6 +20,9 @@ SCHEDULED = [
 ]
 WATCHING = [
     MLMA(),
+    MLMA(test="batch_t", common=False, drift=False),
+    MLMA(accumulate="e_process", multiplicity="e_bh", false_retrainings=20.0),
+    MLMA(false_retrainings=None, level=0.01),
     MLMA(reference="anchored"),
     MLMA(reference="anchored", reference_from="production", min_reference_batches=7),
     MLMA(reference="fixed"),
@@ -100,8 +103,9 @@ def test_a_cycle_leaves_the_state_and_the_losses_alone(policy, fleet):
 
 
 @watching_policy
-def test_half_a_fleet_answers_as_in_the_whole_without_multiplicity(policy, fleet, answers):
-    alone = replace(policy, multiplicity="none")
+def test_half_a_fleet_answers_as_in_the_whole_where_nothing_is_pooled(policy, fleet, answers):
+    test = "batch_t" if policy.test == "moderated_t" else policy.test
+    alone = replace(policy, multiplicity="none", test=test, common=False)
     rows = np.arange(0, len(fleet.ids), 2)
     part, _ = played(alone, fleet.of(rows))
     assert_same(part, {name: of[:, rows] for name, of in answers(alone).items()})

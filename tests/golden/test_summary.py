@@ -6,7 +6,7 @@ import pytest
 from histories import fleet, replayed
 
 POLICIES = [
-    "mlma(level=0.01)",
+    "mlma(level=0.01, adjustment=0)",
     "mlma(level=0.05, accumulate='none', follow_ups=())",
     "periodic(every=14)",
 ]
@@ -15,13 +15,17 @@ SUMMARY = {
     "seasonal_naive": ("baseline", 1.24549246, 1.25484044, 0, 0, 0, 0, 1),
     "never": ("baseline", 1.08459521, 1.30060355, 1, 0.0108695652, 0, 0, 1),
     "always": ("baseline", 1, 1, 92, 1, 91, 0, 1),
-    "mlma(level=0.01)": ("policy", 1.0460614, 1.14646829, 2, 0.0217391304, 1, 0.5, 1),
+    "mlma(level=0.01, adjustment=0)": (
+        *("policy", 1.02280795, 1.05345449, 2, 0.0217391304, 1, 0.25, 1),
+    ),
     "mlma(level=0.05, accumulate='none', follow_ups=())": (
-        *("policy", 1.03867771, 1.12192916, 2, 0.0217391304, 1, 1, 1),
+        *("policy", 1.03209016, 1.12192916, 2.25, 0.0244565217, 1.25, 1.25, 1),
     ),
     "periodic(every=14)": ("policy", 1.02737375, 1.14284184, 7.25, 0.0788043478, 6.5, 0, 3),
     "periodic(every=92.0)": ("matched", 1.05876146, 1.23980067, 2, 0.0217391304, 1, 0, 3),
     "random(rate=0.01087)": ("matched", 1.05440414, 1.25398026, 2.25, 0.0244565217, 0.75, 0, 3),
+    "periodic(every=73.6)": ("matched", 1.06518081, 1.26232179, 2.25, 0.0244565217, 1.5, 0, 3),
+    "random(rate=0.01359)": ("matched", 1.05424037, 1.25398026, 2.5, 0.027173913, 0.75, 0, 3),
 }
 
 

@@ -3,27 +3,83 @@
 import numpy as np
 import pytest
 
-from cycles import cycle, names, quiet, started
+from cycles import cycled_on, names, quiet, reported, started
+from mlma.domain.fleet import FleetState
 
 N, SETTLING, DAYS = 1500, 30, 40
 
 
-def share_at_or_below(level, reference):
-    """Share of healthy stream-batches; every batch enters the reference, nothing interrupts."""
+def healthy_days(policy):
+    """What each day gives once the walk has forgotten its start; nobody re-trains."""
     rng = np.random.default_rng(17)
-    policy = quiet(reference=reference, level=1e-12, multiplicity="none", follow_ups=())
     state = started(policy, rng.lognormal(3.0, 0.3, (N, 28, 1)), names(N))
-    shares = []
+    fleet = FleetState.new(("fleet",))
     for day, losses in enumerate(rng.lognormal(3.0, 0.3, (SETTLING + DAYS, N, 1))):
-        state, news = cycle(state, losses, policy, weekend=int(day % 7 >= 5))
-        shares.append((news.p_evidence <= level).mean())
-    return np.mean(shares[SETTLING:])
+        made = cycled_on(state, losses, policy, fleet, weekend=int(day % 7 >= 5))
+        state, fleet = reported(made.state), made.fleet
+        if day >= SETTLING:
+            yield made
+
+
+def share_at_or_below(level, reference):
+    """Share of healthy stream-batches by the tail of their evidence; nothing interrupts it."""
+    policy = quiet(
+        test="batch_t",
+        reference=reference,
+        level=1e-12,
+        multiplicity="none",
+        false_retrainings=None,
+        common=False,
+        drift=False,
+        follow_ups=(),
+    )
+    return np.mean([(made.evidence.p_evidence <= level).mean() for made in healthy_days(policy)])
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01])
-def test_evidence_against_an_adaptive_reference_keeps_below_its_level(level):
-    assert 0.4 * level < share_at_or_below(level, "adaptive") < 1.05 * level
+def test_evidence_against_an_adaptive_reference_keeps_near_its_level(level):
+    assert 0.4 * level < share_at_or_below(level, "adaptive") < 1.15 * level
 
 
 def test_evidence_against_a_fixed_reference_exceeds_its_level_as_the_docs_say():
     assert 0.02 < share_at_or_below(0.01, "fixed") < 0.05
+
+
+def false_alarms(**settings):
+    """Alarms per 1,000 healthy streams and week, and the fleet's audit of them."""
+    policy = quiet(follow_ups=(), **settings)
+    made = list(healthy_days(policy))
+    alarms = sum(int(one.evidence.alarm.sum()) for one in made)
+    assert not any(one.findings for one in made)
+    return alarms / (N / 1000 * DAYS / 7), made[-1].fleet.audit
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"drift": False}, {"common": False}, {"test": "batch_t"}, {"allowance": 0.75}],
+    ids=str,
+)
+def test_healthy_streams_alarm_about_as_often_as_the_dial_says(settings):
+    dial = 50.0
+    rate, audit = false_alarms(false_retrainings=dial, **settings)
+    assert 0.65 * dial < rate < 1.25 * dial
+    assert audit.expected_alarms / audit.watched * 7000 == pytest.approx(dial, rel=1e-9)
+
+
+def test_with_an_e_process_healthy_streams_alarm_at_most_as_often_as_the_dial_says():
+    rate, _ = false_alarms(false_retrainings=50.0, accumulate="e_process")
+    assert 0.2 * 50.0 < rate < 50.0
+
+
+def test_the_audit_counts_batches_at_their_nominal_levels_on_either_side():
+    _, audit = false_alarms(false_retrainings=1.0)
+    assert audit.batches == N * (SETTLING + DAYS)
+    for side in (audit.upper, audit.lower):
+        np.testing.assert_allclose(side / audit.batches, [0.05, 0.01, 0.001], rtol=0.25)
+
+
+def test_the_mirror_of_the_audit_tells_most_of_the_false_alarms():
+    """A run of low batches enters the reference at once, one of high batches waits outside it."""
+    rate, audit = false_alarms(false_retrainings=50.0, drift=False)
+    mirrored = audit.mirror_alarms / audit.watched * 7000
+    assert 0.55 * rate < mirrored < 1.1 * rate

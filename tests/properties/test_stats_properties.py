@@ -72,16 +72,14 @@ def test_worse_batch_never_gets_a_larger_p_value_from_batch_t(drawn, rise):
 
 
 @fast
-@given(st.floats(-40, 40), st.floats(0, 5), st.floats(-6, 6), st.integers(3, 100))
-def test_straightening_keeps_the_order(t, step, skewness, count):
-    both = straightened(
-        np.array([t, t + step]), np.full(2, skewness), np.full(2, count, dtype=float)
-    )
+@given(st.floats(-40, 40), st.floats(0, 5), st.floats(-6, 6))
+def test_straightening_keeps_the_order(t, step, skewness):
+    both = straightened(np.array([t, t + step]), np.full(2, skewness))
     assert both[0] <= both[1] + 1e-9 * (1 + abs(both[0]))
 
 
 @fast
-@given(p_values, st.sampled_from(["bh", "bonferroni", "none"]))
+@given(p_values, st.sampled_from(["bh", "bonferroni", "e_bh", "none"]))
 def test_adjusting_never_lowers_a_p_value_and_keeps_the_order(p, method):
     adjusted = adjusted_p_values(p, method)
     told = np.isfinite(p)

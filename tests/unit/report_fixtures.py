@@ -12,6 +12,7 @@ from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.streams import Grid
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
+from mlma.report.figures import ALARMS
 
 MLMA_LABEL = "mlma(follow_ups=(7, 14))"
 WARM_UP = 28
@@ -41,19 +42,25 @@ def make_evidence(loss, verdict, decision=None, reason=None):
     expected = np.where(there, 1.0, np.nan)
     p_value = np.where(verdict == Verdict.DEGRADED, 1e-5, 0.5)
     reason = zeros if reason is None else np.asarray(reason, dtype=np.int8)
+    nothing = np.where(there, 0.0, np.nan)
     return Evidence(
         n=np.where(there, 24, 0),
         loss=loss,
         reference_loss=expected,
         effect=loss - 1.0,
-        statistic=np.where(there, 0.0, np.nan),
+        spread=np.where(there, 0.1, np.nan),
+        df=np.where(there, 26.0, np.nan),
+        statistic=nothing,
+        score=nothing,
+        common=nothing,
         p_value=p_value,
         p_adjusted=p_value,
-        evidence=np.where(there, 0.0, np.nan),
+        evidence=nothing,
+        drift=nothing,
         p_evidence=p_value,
         verdict=verdict,
         decision=zeros if decision is None else np.asarray(decision, dtype=np.int8),
-        alarm=np.isin(reason, (Reason.ALARM, Reason.AWAKENED)),
+        alarm=np.isin(reason, ALARMS),
         reason=reason,
     )
 

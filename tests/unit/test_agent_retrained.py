@@ -4,8 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cycles import arrays
 from daily_losses import FAST, MONDAY, NAMES, bits, day_of_losses, fed
 from mlma import Agent, DataError
+from mlma.stats.moments import moments_of
 
 HELD_OUT = pl.concat(day_of_losses(day) for day in range(20, 30))
 
@@ -39,10 +41,11 @@ def test_held_out_losses_are_the_new_reference_batch_by_batch():
     agent.retrained(held_out=HELD_OUT)
     by_day = HELD_OUT.group_by("unique_id", pl.col("ds").dt.date(), maintain_order=True)
     means = by_day.agg(pl.col("loss").mean())["loss"].to_numpy().reshape(10, 5).T
-    np.testing.assert_allclose(agent.state.reference.means, means, rtol=1e-12)
-    weekday = [(MONDAY.toordinal() + day - 1) % 7 for day in range(20, 30)]
-    expected = [[int(day >= 5) for day in weekday]] * 5
-    assert agent.state.reference.calendar.tolist() == expected
+    weekday = np.array([(MONDAY.toordinal() + day - 1) % 7 for day in range(20, 30)])
+    weekend = np.tile(weekday >= 5, (5, 1)).astype(np.int8)
+    expected = arrays(moments_of(means, weekend, 2))
+    for name, column in arrays(agent.state.reference.moments).items():
+        np.testing.assert_allclose(column, expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
     news = agent.observe_losses(day_of_losses(30))
     assert "unclear" not in set(news["verdict"])
 
@@ -55,7 +58,7 @@ def test_of_too_many_held_out_batches_the_newest_stay():
     assert bits(short) == bits(long)
 
 
-@pytest.mark.parametrize("test", ["batch_t", "ks"])
+@pytest.mark.parametrize("test", ["moderated_t", "batch_t", "ks"])
 def test_the_order_of_the_held_out_losses_changes_not_a_bit(test):
     policy = FAST.replace("(", f"(test='{test}', ")
     straight, shuffled = watched(policy), watched(policy)
@@ -70,14 +73,17 @@ def test_held_out_batches_of_a_week_start_on_mondays():
     agent.observe_losses(day_of_losses(0, names=NAMES[:1]))
     agent.retrained(held_out=losses)
     means = losses["loss"].to_numpy().reshape(3, -1).mean(axis=1)
-    np.testing.assert_allclose(agent.state.reference.means[0, :3], means, rtol=1e-12)
+    moments = agent.state.reference.moments
+    assert moments.weight.tolist() == [[3, 0, 0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(moments.level(), np.log(means).mean(), rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, np.log(means).var(), rtol=1e-9)
 
 
 def test_held_out_losses_wider_than_the_state_widen_it():
     agent = watched(FAST.replace("(", "(test='ks', "))
     wide = pl.concat(day_of_losses(day, names=NAMES[:1], slots=9) for day in range(20, 26))
     agent.retrained(held_out=wide)
-    assert agent.state.reference.losses.shape == (5, 10, 9)
+    assert agent.state.reference.window.losses.shape == (5, 10, 9)
     news = fed(agent, [8])[0]
     assert news["verdict"].to_list()[1:] == ["healthy"] * 4
 
@@ -85,8 +91,7 @@ def test_held_out_losses_wider_than_the_state_widen_it():
 def test_a_stream_without_held_out_losses_starts_with_an_empty_reference():
     agent = watched()
     agent.retrained(NAMES[:2], held_out=HELD_OUT.filter(pl.col("unique_id") == NAMES[0]))
-    counts = np.isfinite(agent.state.reference.means).sum(axis=1)
-    assert counts.tolist() == [10, 0, 8, 8, 8]
+    assert agent.state.reference.moments.count().tolist() == [10, 0, 8, 8, 8]
 
 
 def test_held_out_losses_that_are_no_numbers_are_counted():
@@ -97,7 +102,7 @@ def test_held_out_losses_that_are_no_numbers_are_counted():
     agent.retrained(held_out=missing)
     assert [(out.reason, out.count) for out in agent.left_out] == [("missing loss", 60)]
     assert agent.state.version.tolist() == [2] * 5
-    assert np.isnan(agent.state.reference.means[1]).all()
+    assert agent.state.reference.moments.count().tolist() == [10, 0, 10, 10, 10]
 
 
 def test_held_out_losses_of_others_are_counted_and_not_used():

@@ -23,6 +23,7 @@ EVERY = [
     *[
         FAST.replace("(", f"({setting}, ", 1)
         for setting in (
+            "test='batch_t', common=False, drift=False",
             "test='welch'",
             "test='mann_whitney'",
             "test='ks'",
@@ -31,6 +32,8 @@ EVERY = [
             "reference='fixed'",
             "reference_from='production'",
             "side='two-sided', accumulate='none'",
+            "accumulate='e_process', multiplicity='e_bh'",
+            "false_retrainings=None",
             "multiplicity='bonferroni', calendar='weekday', confirm=2, margin=0.1",
         )
     ],
@@ -80,6 +83,16 @@ def test_settings_names_and_columns_come_back(tmp_path):
     assert twin.policy == policy_from(policy.full_label) == policy
     assert_frame_equal(twin.observe(frame), agent.observe(frame))
     np.testing.assert_allclose(twin.observe(frame)["loss"], 0.2)
+
+
+def test_tags_are_saved_those_of_streams_to_come_included(tmp_path):
+    names = [f"shop {row}" for row in range(9)]
+    agent = Agent(tags=pl.DataFrame({"unique_id": names, "city": "Ghent"}))
+    agent.observe_losses(pl.DataFrame({"unique_id": names[:1], "loss": 1.0}))
+    agent.save(tmp_path / "agent.npz")
+    twin = Agent.load(tmp_path / "agent.npz")
+    twin.observe_losses(pl.DataFrame({"unique_id": names, "loss": 1.0}))
+    assert twin.fleet.names == ("fleet", "city=Ghent")
 
 
 def absolute(y, y_hat):
@@ -154,7 +167,13 @@ DAMAGE = {
     "no settings": lambda path: with_head(path, settings={}),
     "an unknown policy": lambda path: with_head(path, settings={"policy": "mlma2"}),
     "more streams": lambda path: with_head(path, ids=["a", "b"]),
-    "a column less": lambda path: without_column(path, "reference.means"),
+    "a column less": lambda path: without_column(path, "stream.reference.moments.mean"),
+    "a group's column less": lambda path: without_column(path, "group.cusum"),
+    "a count less": lambda path: without_column(path, "audit.alarms"),
+    "no fleet": lambda path: with_head(path, fleet={}),
+    "no number of cycles": lambda path: with_head(path, fleet={"names": [], "cycle": "many"}),
+    "another group": lambda path: with_head(path, fleet={"names": ["fleet", "x"], "cycle": 1}),
+    "tags that are none": lambda path: with_head(path, tags={"city": 3}),
 }
 
 

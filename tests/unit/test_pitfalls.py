@@ -66,12 +66,12 @@ def test_a_reference_filled_after_a_re_training_would_learn_the_bad_level_as_nor
         )
         run = played(y, policy, MeanForecaster())
         assert run.retrained[:, 60:64].any(axis=1).all()
-        assert (run.loss[:, 62:70] > 8).all()
+        assert (run.loss[:, 62:67] > 7.5).all()
         taught[source] = run.evidence
     production = taught["production"]
     assert (production.reference_loss[:, 70:] > 8).all()
     assert (production.verdict[:, 70:] == Verdict.HEALTHY).mean() > 0.9
-    assert (taught["held_out"].reference_loss[:, 62:70] < 4).all()
+    assert (taught["held_out"].reference_loss[:, 62:67] < 4).all()
     assert (taught["held_out"].decision[:, 63:75] == Decision.RETRAIN).any(axis=1).all()
 
 
@@ -90,15 +90,22 @@ def test_a_dead_sensor_is_unclear_and_no_crash(rng):
     assert np.isnan(record.relative_loss(record.always)[1])
 
 
-def test_an_anchored_reference_catches_the_boiling_frog_earlier_than_an_adaptive_one(rng):
-    drift = 1.004 ** np.arange(200)
-    y = 20 + (noise(rng, 8, 200) - 20) * drift[:, None]  # no model can forecast noise
-    first = {}
-    for rule in ("adaptive", "anchored"):
-        alarm = played(y, quiet(reference=rule), MeanForecaster()).evidence.reason == Reason.ALARM
-        first[rule] = np.where(alarm.any(axis=1), alarm.argmax(axis=1), 200)
-    assert (first["anchored"] <= first["adaptive"]).all()
-    assert np.median(first["adaptive"]) - np.median(first["anchored"]) >= 20
+def test_evidence_against_the_best_level_catches_the_boiling_frog_and_an_anchor_still_earlier(rng):
+    rise = 1.004 ** np.arange(200)
+    y = 20 + (noise(rng, 8, 200) - 20) * rise[:, None]  # no model can forecast noise
+    first, seen = {}, {}
+    for rule, drift in (("adaptive", False), ("adaptive", True), ("anchored", False)):
+        policy = quiet(reference=rule, drift=drift, common=False, adjustment=0.0)
+        seen[rule, drift] = played(y, policy, MeanForecaster()).evidence
+        alarm = seen[rule, drift].alarm
+        first[rule, drift] = np.where(alarm.any(axis=1), alarm.argmax(axis=1), 200)
+    follows, by_drift, anchored = first.values()
+    assert (anchored <= by_drift).all()
+    assert (by_drift <= follows).all()
+    assert np.median(follows) - np.median(by_drift) >= 20
+    assert np.median(by_drift) - np.median(anchored) >= 20
+    assert (seen["adaptive", True].reason == Reason.DRIFT).any(axis=1).mean() >= 0.5
+    assert not (seen["adaptive", False].reason == Reason.DRIFT).any()
 
 
 def test_maximum_age_does_not_re_train_the_fleet_on_one_day(rng):
@@ -114,7 +121,7 @@ def test_after_a_common_shock_maximum_ages_do_not_stay_in_step(rng):
     y[:, 60:] += 10.0
     policy = replace(quiet(follow_ups=(), adjustment=0.0), max_age=40)
     run = played(y, policy, MeanForecaster())
-    assert (run.retrained[:, 60:65].sum(axis=0) == 40).any()
+    assert run.retrained[:, 62:65].any(axis=1).all()
     due = run.evidence.reason[:, 90:] == Reason.MAX_AGE
     assert due.sum() > 30
     assert due.sum(axis=0).max() <= 12

@@ -6,6 +6,7 @@ from report_fixtures import MLMA_LABEL, lifelike, make_evidence, make_replayed, 
 
 from mlma.domain.verdicts import Decision, Reason, Verdict
 from mlma.report.figures import (
+    ALARMS,
     headline,
     key_metrics,
     matched_loss,
@@ -181,7 +182,7 @@ def test_telling_streams_hold_the_worst_the_most_alarmed_and_the_largest_saving(
     run = record.run(MLMA_LABEL)
     relative = record.relative_loss(run)
     saving = record.relative_loss(record.run("never")) - relative
-    alarms = np.isin(run.evidence.reason, (Reason.ALARM, Reason.AWAKENED)).sum(axis=1)
+    alarms = np.isin(run.evidence.reason, ALARMS).sum(axis=1)
     rows = {stream.row for stream in telling_streams(record)}
     assert len(rows) == 12
     assert {int(relative.argmax()), int(saving.argmax()), int(alarms.argmax())} <= rows

@@ -9,7 +9,7 @@ from report_fixtures import MLMA_LABEL, lifelike, make_replayed, make_run, small
 
 from mlma.domain.verdicts import Reason
 from mlma.report import charts, style
-from mlma.report.figures import summary_rows
+from mlma.report.figures import ALARMS, summary_rows
 from mlma.report.page import MOST_BYTES, render_page, save_html
 
 LIBRARY = get_plotlyjs()
@@ -72,6 +72,12 @@ def test_every_reason_has_a_name_and_a_colour_of_the_page(reason):
     name, colour, _ = style.reason_style(reason)
     assert name == name.lower() != ""
     assert colour in style.COLOURS
+
+
+def test_reasons_of_alarms_share_a_colour_and_differ_in_their_symbols():
+    styles = [style.reason_style(reason) for reason in ALARMS]
+    assert {colour for _, colour, _ in styles} == {style.ALARM}
+    assert len({symbol for _, _, symbol in styles}) == len(ALARMS) == 4
 
 
 def _contrast(one, other):

@@ -94,11 +94,11 @@ def test_season_below_one_slot_is_refused():
 
 
 def test_unknown_multiplicity_is_named():
-    with pytest.raises(SettingsError, match="Known: bh, bonferroni, none"):
+    with pytest.raises(SettingsError, match="Known: bh, bonferroni, e_bh, none"):
         adjusted_p_values(np.array([0.1]), "holm")
 
 
-@pytest.mark.parametrize("method", ["bh", "bonferroni", "none"])
+@pytest.mark.parametrize("method", ["bh", "bonferroni", "e_bh", "none"])
 def test_no_p_values_are_adjusted_to_no_p_values(method):
     assert adjusted_p_values(np.array([]), method).shape == (0,)
     assert np.isnan(adjusted_p_values(np.full(3, np.nan), method)).all()
@@ -122,8 +122,8 @@ def test_class_that_the_reference_never_saw_is_compared_with_all_batches():
     means, classes = [1.0, 1.1, 0.9, 1.0, 3.0, 3.1, 2.9], [0, 0, 0, 0, 1, 1, 1]
     unseen = batch_t(*one_stream(means, classes, 3.0, 5), "greater")
     pooled = batch_t(*one_stream(means, [0] * 7, 3.0, 0), "greater")
-    assert unseen.p_value[0] == pooled.p_value[0]
-    assert unseen.reference_loss[0] == pooled.reference_loss[0]
+    for name in ("reference_loss", "effect", "spread", "df"):
+        assert getattr(unseen, name)[0] == pytest.approx(getattr(pooled, name)[0], rel=1e-12)
 
 
 def test_reference_of_zeros_cannot_tell():
@@ -138,14 +138,25 @@ def test_reference_without_variance_cannot_tell_but_knows_its_level():
     assert outcome.effect[0] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("means", [[-1.0, 1.0, 1.1, 0.9, 1.2], [1.0, 1.1, 0.9, 1.2, 1.0]])
-def test_negative_losses_cannot_be_told(means):
-    loss = 1.0 if means[0] < 0 else -1.0
-    outcome = batch_t(*one_stream(means, [0] * 5, loss, 0), "two-sided")
+def test_negative_batch_cannot_be_told():
+    outcome = batch_t(*one_stream([1.0, 1.1, 0.9, 1.2, 1.0], [0] * 5, -1.0, 0), "two-sided")
     assert np.isnan(outcome.p_value[0])
 
 
-def test_single_outlier_in_the_reference_lifts_no_floor_over_the_others():
-    means = [1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8, 1e6]
-    outcome = batch_t(*one_stream(means, [0] * 8, 1.0, 0), "greater")
-    assert outcome.reference_loss[0] == pytest.approx(np.exp(np.mean(np.log(means))))
+def test_negative_batch_of_the_reference_is_an_empty_place():
+    means = [1.0, 1.1, 0.9, 1.2]
+    negative = batch_t(*one_stream([-1.0, *means], [0] * 5, 1.3, 0), "greater")
+    without = batch_t(*one_stream(means, [0] * 4, 1.3, 0), "greater")
+    assert negative.p_value[0] == without.p_value[0] < 0.5
+    none = batch_t(*one_stream([-1.0] * 5, [0] * 5, 1.3, 0), "greater")
+    assert np.isnan([none.p_value[0], none.reference_loss[0], none.effect[0]]).all()
+
+
+def test_single_outlier_in_the_reference_is_moved_to_the_fence_and_lifts_no_floor():
+    logs = np.log([1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8])
+    with_outlier = np.append(logs, np.log(1e6))
+    middle = np.median(with_outlier)
+    spread = 1.482602218505602 * np.median(np.abs(with_outlier - middle))
+    expected = np.exp(np.mean(np.append(logs, middle + 4 * spread)))
+    outcome = batch_t(*one_stream(np.exp(with_outlier), [0] * 8, 1.0, 0), "greater")
+    assert outcome.reference_loss[0] == pytest.approx(expected, rel=1e-12)

@@ -11,18 +11,22 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.cycle import run_cycle
+from mlma.agent.cycle import new_state, run_cycle
+from mlma.agent.groups import policy_groups
 from mlma.agent.stage import Stage
 from mlma.agent.training import Failure, Recipe, Version, forecast, train
 from mlma.domain.batches import LossBatch, mean_losses
+from mlma.domain.fleet import Finding, FleetState
+from mlma.domain.groups import Groups
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState, HeldOut
-from mlma.domain.verdicts import Decision, Evidence, Reason
+from mlma.domain.verdicts import RECORD_FLOATS, CycleRecord, Decision, Evidence, Reason
 from mlma.ports import Executor
-from mlma.stats.registry import batch_test
+from mlma.steps.compare import Incoming
 from mlma.steps.ease import difficulty
 from mlma.steps.gate import passes_gate
 from mlma.steps.refer import deploy
+from mlma.steps.show import shown
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +45,8 @@ class Play:
 
     policy: MLMA
     state: AgentState
+    fleet: FleetState
+    groups: Groups
     difficulty: Floats
     wanted: Bools
     fitted: list[Version | None]
@@ -49,11 +55,12 @@ class Play:
     retrained: Bools
     fits: Ints
     columns: dict[str, NDArray[np.generic]]
+    findings: list[tuple[int, Finding]] = field(default_factory=list)
     seconds: float = 0.0
 
     def evidence(self) -> Evidence:
         """Return what was seen and decided, ``(n_streams, n_batches)``."""
-        return Evidence(**self.columns)  # type: ignore[arg-type]  # one column per field
+        return shown(CycleRecord(**self.columns), self.policy)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -180,12 +187,23 @@ class EvidencePlayer:
         y_hat = np.stack([play.forecasts[row][batch - play.forecast_from[row]] for row in rows])
         losses = self._losses(rows, batch, y_hat[:, None])[:, 0]
         calendar = self.stage.calendar[play.policy.calendar][batch]
-        incoming = LossBatch(losses, np.full(len(rows), calendar))
         everyone = len(rows) == len(play.state)
-        state = play.state if everyone else play.state.rows(rows)
-        hard = play.difficulty[rows, batch]
-        state, seen = run_cycle(state, incoming, hard, play.policy, self.stage.seed)
+        incoming = Incoming(
+            LossBatch(losses, np.full(len(rows), calendar)), play.difficulty[rows, batch]
+        )
+        cycled = run_cycle(
+            play.state if everyone else play.state.rows(rows),
+            incoming,
+            play.fleet,
+            play.groups if everyone else play.groups.rows(rows),
+            play.policy,
+            seed=self.stage.seed,
+            batches_per_week=self.stage.batches_per_week,
+        )
+        state, seen = cycled.state, cycled.record
         play.state = state if everyone else play.state.with_rows(rows, state)
+        play.fleet = cycled.fleet
+        play.findings += [(batch, one) for one in cycled.findings]
         for name, column in play.columns.items():
             column[rows, batch] = getattr(seen, name)
         play.wanted[rows] = seen.decision == Decision.RETRAIN
@@ -208,18 +226,19 @@ class EvidencePlayer:
 
 def _new_play(stage: Stage, policy: MLMA) -> Play:
     n, n_batches = stage.complete.shape
-    slots = stage.panel.grid.slots if batch_test(policy.test).needs_losses else None
-    floats = ("loss", "reference_loss", "effect", "statistic", "p_value", "p_adjusted")
+    groups = policy_groups(stage.panel.tags, n, policy)
     shape = (n, n_batches)
     columns: dict[str, NDArray[np.generic]] = {"n": np.zeros(shape, dtype=np.int32)}
-    for name in (*floats, "evidence", "p_evidence"):
+    for name in RECORD_FLOATS:
         columns[name] = np.full(shape, np.nan)
     for name in ("verdict", "decision", "reason"):
         columns[name] = np.zeros(shape, dtype=np.int8)
     columns["alarm"] = np.zeros(shape, dtype=np.bool_)
     return Play(
         policy=policy,
-        state=AgentState.new(stage.keys, policy.reference_batches, slots),
+        state=new_state(stage.keys, policy, stage.panel.grid.slots),
+        fleet=FleetState.new(groups.names()),
+        groups=groups,
         difficulty=difficulties(stage.benchmark, policy.adjustment),
         wanted=np.zeros(n, dtype=np.bool_),
         fitted=[None] * n,

@@ -258,6 +258,7 @@ def _evidence_run(play: Play, kept: NDArray[np.int64]) -> PolicyRun:
         fits=play.fits[kept].astype(np.float64),
         seconds=play.seconds,
         evidence=evidence,
+        findings=tuple(play.findings),
     )
 
 

@@ -54,6 +54,9 @@ class ReplaySettings:
     seed: int
 
 
+WEEK = np.timedelta64(7, "D")
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What all policies share: the streams, what is complete, how hard each batch was.
@@ -85,6 +88,11 @@ class Stage:
     benchmark: Floats
     calendar: dict[str, NDArray[np.int8]]
     seed: int
+
+    @property
+    def batches_per_week(self) -> float:
+        """How many batches a week has."""
+        return float(WEEK / self.panel.grid.batch)
 
 
 def build_stage(

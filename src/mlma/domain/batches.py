@@ -5,6 +5,7 @@ losses, gives the arrays that the tests compare. Next is the assessment.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,46 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def mean_losses(losses: Floats) -> Floats:
-    """Return the mean over the last axis, missing losses left out; NaN = none."""
+def mean_losses(losses: NDArray[Any]) -> Floats:
+    """Return the mean over the last axis, missing losses left out; NaN = none.
+
+    Infinite losses count as missing. float32 losses are added up as they are where none is missing:
+    the relative error is below 1e-6.
+    """
+    return batch_summary(losses)[1]
+
+
+def batch_summary(losses: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
+    """Return the number of losses over the last axis and their mean, NaN = none.
+
+    >>> count, mean = batch_summary(np.array([[1.0, 2.0], [np.nan, 4.0]]))
+    >>> count.tolist(), mean.tolist()
+    ([2, 1], [1.5, 4.0])
+    """
+    slots = losses.shape[-1]
+    shape = losses.shape[:-1]
+    count = np.full(shape, slots, dtype=np.int64)
+    if not slots:
+        return count, np.full(shape, np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The same sum whatever the number of streams, which a matrix product does not promise.
+        mean: Floats = np.einsum("...i->...", losses).astype(np.float64) / slots
+    broken = ~np.isfinite(mean)
+    if broken.any():
+        count[broken], mean[broken] = _with_holes(losses[broken])
+    return count, mean
+
+
+def _with_holes(losses: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
+    """Return count and mean of batches in which a loss is missing, or whose sum overflows."""
     found = np.isfinite(losses)
     count = found.sum(axis=-1)
-    total = np.where(found, losses, 0.0).sum(axis=-1)
-    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-    return mean
+    held = np.where(found, losses, 0.0)
+    unit = np.abs(held).max(axis=-1, keepdims=True)
+    unit[unit == 0] = 1.0
+    mean = np.full(count.shape, np.nan)
+    np.divide((held / unit).sum(axis=-1), count, out=mean, where=count > 0)
+    return count, mean * unit[..., 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +60,26 @@ class LossBatch:
     """The incoming loss batch of every stream in one cycle.
 
     losses
-        ``(n_streams, slots) float64``, pointwise losses; NaN = no pair for this slot.
+        ``(n_streams, slots)`` float32 or float64, pointwise losses; NaN = no pair for this slot.
     calendar
         ``(n_streams,) int8``, class of the calendar effect (for example 0 = Monday to Friday,
         1 = weekend); all 0 where no calendar effect is wanted.
     """
 
-    losses: Floats
+    losses: NDArray[Any]
     calendar: NDArray[np.int8]
+
+    def rows(self, at: NDArray[np.int64] | slice) -> "LossBatch":
+        """Return the losses of some streams."""
+        return LossBatch(self.losses[at], self.calendar[at])
 
     def count(self) -> NDArray[np.int64]:
         """Return the number of losses per stream, ``(n_streams,) int64``."""
-        return np.asarray(np.isfinite(self.losses).sum(axis=1), dtype=np.int64)
+        return batch_summary(self.losses)[0]
 
     def mean(self) -> Floats:
         """Return the mean loss per stream, ``(n_streams,)``; NaN = no loss at all."""
-        return mean_losses(self.losses)
+        return batch_summary(self.losses)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +116,18 @@ class TestOutcome:
         loss that the reference expects of this batch, calendar effect included.
     effect
         relative rise of the loss, ``loss / reference_loss - 1``.
+    score
+        standard normal score of the batch, whatever the side; None = to be made of the p-value.
+    spread, df
+        standard error of ``log(1 + effect)`` and its degrees of freedom; None = the test has none.
     """
 
     statistic: Floats
     p_value: Floats
     reference_loss: Floats
     effect: Floats
+    score: Floats | None = None
+    spread: Floats | None = None
+    df: Floats | None = None
 
     __test__ = False  # the name starts with Test; it holds none

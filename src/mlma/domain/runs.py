@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.errors import unknown_name
+from mlma.domain.fleet import Finding
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.streams import Grid
 from mlma.domain.verdicts import Evidence
@@ -40,6 +41,8 @@ class PolicyRun:
         shape ``(n_streams, n_batches)``; None for policies that do not look at losses.
     phases
         number of random phases that were averaged.
+    findings
+        batch and `Finding`, in the order in which they were made.
     """
 
     label: str
@@ -51,6 +54,7 @@ class PolicyRun:
     seconds: float
     evidence: Evidence | None = None
     phases: int = 1
+    findings: tuple[tuple[int, Finding], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,17 +90,35 @@ class MLMA(Policy):
     """Re-train where the incoming loss batch is worse than the data-adaptive reference.
 
     test
-        ``batch_t`` (t on log batch means with a calendar effect), ``welch``, ``mann_whitney``,
-        ``ks``.
+        ``moderated_t`` (t on log batch means with a calendar effect, variances pooled across the
+        fleet), ``batch_t`` (every stream by itself), ``profile`` (cube-rooted losses against a
+        profile of their slots, for part-day batches too); or, to compare with, a test on single
+        losses: ``welch``, ``mann_whitney``, ``ks``, ``hac``, ``ewc``, ``block_bootstrap``.
     side
         ``greater`` (only a higher loss is an alarm) or ``two-sided``.
     level
-        significance level of the adjusted p-values.
+        significance level of the adjusted p-values: it decides the verdict on a batch, and the
+        alarms too where ``false_retrainings`` is None.
     multiplicity
-        ``bh`` (Benjamini-Hochberg), ``bonferroni`` or ``none``, across the streams of a cycle.
+        ``bh`` (Benjamini-Hochberg), ``bonferroni``, ``e_bh`` (any dependence) or ``none``, across
+        the streams of a cycle.
+    false_retrainings
+        the dial: alarms that 1,000 healthy streams may raise in a week, expected. It becomes the
+        limit of the evidence. None = the adjusted p-value of the evidence must reach ``level``.
     accumulate
-        ``cusum``: re-train when the evidence of successive batches adds up to the level;
-        ``none``: when one batch alone reaches it.
+        ``cusum``: re-train when the evidence of successive batches adds up; ``e_process``: the
+        same with a guarantee instead of an approximation; ``none``: when one batch alone reaches
+        the level.
+    common
+        take what a group of streams has in common out of its members' scores, and test it by
+        itself: one finding instead of a thousand alarms.
+    group_by
+        tags that make groups; empty = all that are known. The fleet is always a group.
+    finding_level
+        significance level of a common part, adjusted across the groups of a cycle: it opens a
+        finding.
+    drift
+        add up evidence against the best level since the last re-training, too: for slow drift.
     allowance
         drift, in standard deviations per batch, that the cusum forgives.
     adjustment
@@ -108,8 +126,9 @@ class MLMA(Policy):
         that is hard for every model is no alarm; 0 = none. The benchmark of a replay is the
         seasonal naive forecast; `Agent` takes one if it is given.
     reference
-        ``adaptive``: healthy batches are appended, the oldest leave; ``anchored``: keeps the best
-        level seen since the last re-training; ``fixed``: stays as it started.
+        ``adaptive``: healthy batches are appended, the oldest lose their weight; ``anchored``: the
+        same, but batches are compared with the best level since the last re-training; ``fixed``:
+        stays as it started.
     reference_from
         ``held_out``: a new model brings losses on batches that it was not trained on;
         ``production``: the first batches after deployment.
@@ -141,11 +160,16 @@ class MLMA(Policy):
 
     name: ClassVar[str] = "mlma"
     always_shown: ClassVar[tuple[str, ...]] = ("level",)
-    test: str = "batch_t"
+    test: str = "moderated_t"
     side: str = "greater"
     level: float = 0.001
     multiplicity: str = "bh"
+    false_retrainings: float | None = 1.0
     accumulate: str = "cusum"
+    common: bool = True
+    group_by: tuple[str, ...] = ()
+    finding_level: float = 0.01
+    drift: bool = True
     allowance: float = 0.5
     adjustment: float = 0.75
     reference: str = "adaptive"
@@ -170,9 +194,16 @@ class MLMA(Policy):
             if got not in known:
                 raise unknown_name(f"{setting} of MLMA", str(got), known)
         object.__setattr__(self, "follow_ups", tuple(self.follow_ups))  # a list has no hash
+        by = (self.group_by,) if isinstance(self.group_by, str) else tuple(self.group_by)
+        object.__setattr__(self, "group_by", by)
+        dial = self.false_retrainings
         few, cap, ages = self.min_reference_batches, self.reference_batches, self.follow_ups
         rising = all(a < b and b == int(b) for a, b in zip((0, *ages), ages, strict=False))
         _check(self, "level", 0 < self.level < 1, "between 0 and 1", "level=0.001")
+        good = dial is None or 0 < dial < inf
+        _check(self, "false_retrainings", good, "None or above 0", "1.0 per 1,000 streams and week")
+        good = 0 < self.finding_level < 1
+        _check(self, "finding_level", good, "between 0 and 1", "finding_level=0.01")
         _check(self, "allowance", self.allowance > 0, "above 0", "allowance=0.5")
         _check(self, "adjustment", 0 <= self.adjustment <= 1, "from 0 to 1", "0 = none")
         _check(self, "min_reference_batches", few >= 3, "at least 3", "a variance needs batches")
@@ -190,12 +221,15 @@ class MLMA(Policy):
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "test": ("batch_t", "welch", "mann_whitney", "ks"),
+    "test": (
+        *("moderated_t", "batch_t", "profile", "welch", "mann_whitney", "ks"),
+        *("hac", "ewc", "block_bootstrap"),
+    ),
     "side": ("greater", "two-sided"),
     "reference": ("adaptive", "anchored", "fixed"),
     "reference_from": ("held_out", "production"),
-    "accumulate": ("cusum", "none"),
-    "multiplicity": ("bh", "bonferroni", "none"),
+    "accumulate": ("cusum", "e_process", "none"),
+    "multiplicity": ("bh", "bonferroni", "e_bh", "none"),
     "calendar": ("weekend", "weekday", "none"),
 }
 

@@ -4,104 +4,110 @@ Takes nothing, gives the columns that the steps of a cycle read and write. All s
 return new columns and leave the old ones alone.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.batches import ReferenceBatch, mean_losses
+from mlma.domain.columns import Columns
+from mlma.domain.moments import Moments
+from mlma.domain.profiles import ProfileMoments
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 NOT_OPEN = -1
 
 
-class Columns:
-    """Row operations shared by the records of equal-length columns."""
+@dataclass(frozen=True, slots=True)
+class Waiting(Columns):
+    """Batches that wait outside the reference until it is known whether they were healthy.
 
-    def rows(self, at: Ints) -> Self:
-        """Return some rows, as copies."""
-        return self._made(lambda column: column[at])
+    All ``(n_streams,) float32``: how many they are, and the sums of their deviations from the
+    expected log mean and of the squares of these.
+    """
 
-    def with_rows(self, at: Ints, other: Self) -> Self:
-        """Return a copy with rows ``at`` replaced by those of ``other``."""
-        return self._paired(other, lambda mine, theirs: _put(mine, at, theirs))
+    batches: Singles
+    total: Singles
+    squares: Singles
 
-    def joined(self, other: Self) -> Self:
-        """Return the rows of both, those of ``other`` below."""
-        return self._paired(other, lambda mine, theirs: np.concatenate([mine, theirs]))
-
-    def _made(self, change: Any) -> Self:
-        return replace(self, **{name: _one(old, change) for name, old in self._items()})  # type: ignore[type-var]
-
-    def _paired(self, other: Self, change: Any) -> Self:
-        changed = {name: _two(mine, getattr(other, name), change) for name, mine in self._items()}
-        return replace(self, **changed)  # type: ignore[type-var]  # subclasses are dataclasses
-
-    def _items(self) -> list[tuple[str, Any]]:
-        return [(spec.name, getattr(self, spec.name)) for spec in fields(self)]  # type: ignore[arg-type]
+    @classmethod
+    def none(cls, n_streams: int) -> "Waiting":
+        """Return streams for which nothing waits."""
+        zeros = np.zeros(n_streams, dtype=np.float32)
+        return cls(zeros, zeros, zeros)
 
 
-def _one(column: Any, change: Any) -> Any:
-    if column is None:
-        return None
-    return column._made(change) if isinstance(column, Columns) else change(column)
+@dataclass(frozen=True, slots=True)
+class LossWindow(Columns):
+    """The single losses of the last healthy batches, for tests that read them.
 
+    losses
+        ``(n_streams, m, slots) float64``, difficulty taken out; NaN = missing. Written round robin.
+    calendar
+        ``(n_streams, m) int8``, class of each batch.
+    place
+        ``(n_streams,) int32``, where the next batch is written.
+    """
 
-def _two(mine: Any, theirs: Any, change: Any) -> Any:
-    if mine is None:
-        return None
-    return mine._paired(theirs, change) if isinstance(mine, Columns) else change(mine, theirs)
+    losses: Floats
+    calendar: NDArray[np.int8]
+    place: Ints
 
+    @classmethod
+    def empty(cls, n_streams: int, batches: int, slots: int) -> "LossWindow":
+        """Return windows of ``batches`` empty places."""
+        losses = np.full((n_streams, batches, slots), np.nan)
+        calendar = np.zeros((n_streams, batches), dtype=np.int8)
+        return cls(losses, calendar, np.zeros(n_streams, dtype=np.int32))
 
-def _put(column: NDArray[Any], at: Ints, values: NDArray[Any]) -> NDArray[Any]:
-    changed = column.copy()
-    changed[at] = values
-    return changed
+    def reference(self) -> ReferenceBatch:
+        """Return the batches as the tests on single losses read them."""
+        return ReferenceBatch(mean_losses(self.losses), self.calendar, self.losses)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceState(Columns):
-    """Rolling window of healthy batches per stream, and the window at its best level.
+    """The reference loss batch of every stream.
 
-    means, calendar, losses
-        the rolling window as in `ReferenceBatch`, difficulty taken out; ``m`` places, written
-        round robin.
-    place
-        ``(n_streams,) int64``, where the next batch is written.
-    anchor_means, anchor_calendar, anchor_losses
-        copy of the rolling window at its best level since the last re-training.
+    moments
+        of the log means of its batches, difficulty taken out.
+    waiting
+        batches whose verdict is open.
+    anchor_level
+        ``(n_streams,) float64``, the best level since the last re-training, a mean log; NaN = not
+        known yet.
+    window
+        single losses, or None where the test does not read them.
+    slot_profile
+        profile of the slots, or None where the test does not read it.
     """
 
-    means: Floats
-    calendar: NDArray[np.int8]
-    losses: Floats | None
-    place: Ints
-    anchor_means: Floats
-    anchor_calendar: NDArray[np.int8]
-    anchor_losses: Floats | None
+    moments: Moments
+    waiting: Waiting
+    anchor_level: Floats
+    window: LossWindow | None
+    slot_profile: ProfileMoments | None
 
     @classmethod
-    def empty(cls, n_streams: int, batches: int, slots: int | None) -> "ReferenceState":
-        """Return empty references of ``batches`` places; ``slots=None`` keeps batch means only."""
-        means = np.full((n_streams, batches), np.nan)
-        calendar = np.zeros((n_streams, batches), dtype=np.int8)
-        losses = None if slots is None else np.full((n_streams, batches, slots), np.nan)
-        place = np.zeros(n_streams, dtype=np.int64)
-        return cls(means, calendar, losses, place, means, calendar, losses)
-
-    @property
-    def rolling(self) -> ReferenceBatch:
-        """The batches accepted last."""
-        return ReferenceBatch(self.means, self.calendar, self.losses)
-
-    @property
-    def anchored(self) -> ReferenceBatch:
-        """The batches at the best level since the last re-training."""
-        return ReferenceBatch(self.anchor_means, self.anchor_calendar, self.anchor_losses)
+    def empty(
+        cls,
+        n_streams: int,
+        n_classes: int,
+        window: LossWindow | None = None,
+        slot_profile: ProfileMoments | None = None,
+    ) -> "ReferenceState":
+        """Return empty references, with what their test remembers beside the moments."""
+        return cls(
+            moments=Moments.empty(n_streams, n_classes),
+            waiting=Waiting.none(n_streams),
+            anchor_level=np.full(n_streams, np.nan),
+            window=window,
+            slot_profile=slot_profile,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +118,27 @@ class AgentState(Columns):
         ``(n_streams,) uint64``, hash of the stream's name: the seed of its random phases, so that
         chance does not depend on which other streams are there.
     age
-        ``(n_streams,) int64``, batches since the deployed version was trained.
+        ``(n_streams,) int32``, batches since the deployed version was trained.
     version
-        ``(n_streams,) int64``, number of the deployed version, from 1; 0 = none known.
+        ``(n_streams,) int32``, number of the deployed version, from 1; 0 = none known.
     cycle
-        ``(n_streams,) int64``, number of cycles in which this stream was seen.
+        ``(n_streams,) int32``, number of cycles in which this stream was seen.
     cusum_up, cusum_down
-        ``(n_streams,) float64``, evidence added up for a higher and for a lower loss.
+        ``(n_streams,) float64``, evidence added up for a higher and for a lower loss of this
+        stream, apart from what its group has in common.
+    cusum_drift
+        ``(n_streams,) float64``, the same for a loss above the anchored level.
+    cusum_all
+        ``(n_streams,) float64``, the same for a higher loss, the common part included.
     alarms_in_a_row
-        ``(n_streams,) int64``.
+        ``(n_streams,) int32``.
     episode
-        ``(n_streams,) int64``, batches since the alarm whose follow-ups are still due;
+        ``(n_streams,) int32``, batches since the alarm whose follow-ups are still due;
         ``NOT_OPEN`` = none.
     birth_level
         ``(n_streams,) float64``, mean log of the reference at deployment; NaN = not known yet.
     next_review, oldest
-        ``(n_streams,) float64``, age of the next review and maximum age; infinite = never.
+        ``(n_streams,) float32``, age of the next review and maximum age; infinite = never.
     benchmark_level
         ``(n_streams,) float64``, usual loss of the benchmark; NaN = none seen.
     pending
@@ -141,32 +152,37 @@ class AgentState(Columns):
     cycle: Ints
     cusum_up: Floats
     cusum_down: Floats
+    cusum_drift: Floats
+    cusum_all: Floats
     alarms_in_a_row: Ints
     episode: Ints
     birth_level: Floats
-    next_review: Floats
-    oldest: Floats
+    next_review: Singles
+    oldest: Singles
     benchmark_level: Floats
     pending: Bools
 
     @classmethod
-    def new(cls, key: NDArray[np.uint64], batches: int, slots: int | None) -> "AgentState":
-        """Return the state of streams that were never seen."""
+    def new(cls, key: NDArray[np.uint64], reference: ReferenceState) -> "AgentState":
+        """Return the state of streams that were never seen; ``reference`` is an empty one."""
         n = len(key)
-        zeros = np.zeros(n, dtype=np.int64)
+        counter, nothing = np.zeros(n, dtype=np.int32), np.zeros(n)
+        never = np.full(n, np.inf, dtype=np.float32)
         return cls(
             key=key,
-            reference=ReferenceState.empty(n, batches, slots),
-            age=zeros,
-            version=zeros,
-            cycle=zeros,
-            cusum_up=np.zeros(n),
-            cusum_down=np.zeros(n),
-            alarms_in_a_row=zeros,
-            episode=np.full(n, NOT_OPEN, dtype=np.int64),
+            reference=reference,
+            age=counter,
+            version=counter,
+            cycle=counter,
+            cusum_up=nothing,
+            cusum_down=nothing,
+            cusum_drift=nothing,
+            cusum_all=nothing,
+            alarms_in_a_row=counter,
+            episode=np.full(n, NOT_OPEN, dtype=np.int32),
             birth_level=np.full(n, np.nan),
-            next_review=np.full(n, np.inf),
-            oldest=np.full(n, np.inf),
+            next_review=never,
+            oldest=never,
             benchmark_level=np.full(n, np.nan),
             pending=np.zeros(n, dtype=np.bool_),
         )

@@ -6,8 +6,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.columns import Columns
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int8]
+
+RECORD_FLOATS = (
+    *("loss", "reference_log", "spread", "df", "statistic", "score", "common"),
+    *("evidence", "evidence_down", "drift"),
+)
+"""Columns of `CycleRecord` that are numbers with a NaN."""
 
 
 class Verdict(IntEnum):
@@ -56,6 +64,11 @@ class Reason(IntEnum):
     REVIEW = 12
     AWAKENED = 13
     FAILED = 14
+    DRIFT = 15
+    COMMON = 16
+    FLAT = 17
+    OUTAGE = 18
+    EXCLUDED = 19
 
     @property
     def label(self) -> str:
@@ -71,7 +84,7 @@ REASONS: dict[Reason, str] = {
     Reason.SCHEDULE: "schedule of the policy",
     Reason.EPISODE: "loss above the reference; the follow-ups of an earlier alarm are still due",
     Reason.PENDING: "re-training asked for earlier and not reported yet",
-    Reason.UNCLEAR: "reference too small or without variance to tell",
+    Reason.UNCLEAR: "reference too small to tell",
     Reason.WAITING: "batch not complete",
     Reason.GATE: "new version not better on held-out batches",
     Reason.IMPROVED: "loss below the reference",
@@ -79,7 +92,41 @@ REASONS: dict[Reason, str] = {
     Reason.REVIEW: "review at this age: loss above its level at deployment",
     Reason.AWAKENED: "the stream was dead in the reference and is alive",
     Reason.FAILED: "training failed; the old version stays",
+    Reason.DRIFT: "loss above its best level since the last re-training: slow drift",
+    Reason.COMMON: "loss above the reference together with its group: part of a finding",
+    Reason.FLAT: "reference without variance: cannot tell",
+    Reason.OUTAGE: "reference spans an outage: cannot tell",
+    Reason.EXCLUDED: "batch excluded: event or label",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CycleRecord(Columns):
+    """What a cycle writes per stream: all that cannot be derived. Shapes as in `Evidence`.
+
+    reference_log
+        log of the loss that the reference expects; NaN = none, minus infinity = 0.
+    evidence, evidence_down, drift
+        evidence added up for a higher and a lower loss, and against the anchored reference.
+
+    The other columns are those of `Evidence`.
+    """
+
+    n: NDArray[np.int64]
+    loss: Floats
+    reference_log: Floats
+    spread: Floats
+    df: Floats
+    statistic: Floats
+    score: Floats
+    common: Floats
+    evidence: Floats
+    evidence_down: Floats
+    drift: Floats
+    alarm: NDArray[np.bool_]
+    verdict: Codes
+    decision: Codes
+    reason: Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +142,18 @@ class Evidence:
         mean loss that the reference expects of this batch.
     effect
         relative rise of the loss, 0.2 = 20 % above the reference.
-    statistic, p_value, p_adjusted
-        of this batch alone; adjusted across the streams of the cycle.
-    evidence, p_evidence
-        evidence added up over batches (cusum of the standardised scores), and its adjusted p-value.
+    spread, df
+        standard error of ``log(1 + effect)`` and its degrees of freedom: what an interval and the
+        smallest detectable rise are made of.
+    statistic
+        of the test, of this batch alone.
+    score, common
+        standard normal score of the stream's own part, and the common part that was taken off.
+    p_value, p_adjusted
+        of the own part of this batch; adjusted across the streams of the cycle.
+    evidence, drift, p_evidence
+        evidence added up over batches, against the adaptive and the anchored reference, and the
+        adjusted p-value of the larger.
     alarm
         the evidence reached the level and called for a re-training, whatever came of it. One
         degraded batch whose evidence does not add up is no alarm, nor is another one while the
@@ -109,10 +164,15 @@ class Evidence:
     loss: Floats
     reference_loss: Floats
     effect: Floats
+    spread: Floats
+    df: Floats
     statistic: Floats
+    score: Floats
+    common: Floats
     p_value: Floats
     p_adjusted: Floats
     evidence: Floats
+    drift: Floats
     p_evidence: Floats
     alarm: NDArray[np.bool_]
     verdict: Codes

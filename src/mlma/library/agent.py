@@ -5,7 +5,7 @@ per stream. No model is needed; who re-trains tells the agent so.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
 from typing import Any
@@ -16,26 +16,47 @@ from numpy.typing import NDArray
 
 from mlma.adapters.frames.losses import LossRows, read_losses, read_pairs
 from mlma.adapters.frames.native import like
-from mlma.agent.cycle import monitor_of, run_cycle
+from mlma.adapters.frames.tags import read_tags
+from mlma.agent.cycle import monitor_of, new_state, run_cycle
+from mlma.agent.groups import policy_groups
 from mlma.domain.batches import LossBatch
 from mlma.domain.chance import stream_keys
 from mlma.domain.durations import duration
 from mlma.domain.errors import DataError, SettingsError, StateError, first_three
+from mlma.domain.fleet import Finding, FleetState
+from mlma.domain.groups import FLEET, Groups
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.settings import MLMA, Policy, policy_from
 from mlma.domain.state import AgentState
-from mlma.library.blocks import loss_block, same_width, widened
+from mlma.library.blocks import loss_block, same_width, same_windows, widened
+from mlma.library.calls import (
+    all_left_out,
+    benchmark_means,
+    calendar_of,
+    excluded_of,
+    not_named,
+    scored_rows,
+    slot_of,
+)
+from mlma.library.findings import audit_frame, findings_frame
 from mlma.library.held_out import held_out_batches
 from mlma.library.result import evidence_frame
 from mlma.library.saved import SavedAgent, read_agent, write_agent
-from mlma.stats.calendar import calendar_class
 from mlma.stats.losses import Loss, loss_from
-from mlma.stats.registry import batch_test
+from mlma.steps.compare import Incoming
 from mlma.steps.ease import difficulty
 from mlma.steps.refer import deploy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What an agent remembered of some streams at one time: names, and their rows of the state."""
+
+    ids: tuple[str, ...]
+    state: AgentState
 
 
 class Agent:
@@ -51,8 +72,14 @@ class Agent:
     batch
         period that a call covers: it tells which calendar effect a batch has, and groups held-out
         losses into batches.
+    slot
+        length of a slot: only the test ``profile`` needs it, to find the place of a loss in its
+        batch.
     seed
         seed of random phases.
+    tags
+        frame or path: ``unique_id`` and one column per tag (city, vehicle...). Streams of a tag are
+        a group: what they have in common becomes one finding (`findings`).
     unique_id, ds, y, y_hat
         column names.
 
@@ -64,7 +91,7 @@ class Agent:
     ...     news = agent.observe_losses(pl.DataFrame({"unique_id": ["a"] * 24, "loss": losses}))
     ...     if news["decision"][0] == "retrain":
     ...         print(day, news["reason"][0])
-    36 loss above the reference
+    37 loss above the reference
     """
 
     def __init__(
@@ -73,7 +100,9 @@ class Agent:
         *,
         loss: Any = "absolute",
         batch: str | timedelta = "1d",
+        slot: str | timedelta | None = None,
         seed: int = 0,
+        tags: Any = None,
         unique_id: str = "unique_id",
         ds: str = "ds",
         y: str = "y",
@@ -90,10 +119,18 @@ class Agent:
         self.left_out: tuple[LeftOut, ...] = ()
         self._loss_name = loss if isinstance(loss, str) else None
         self._batch = duration(batch, "batch")
+        self._slot = slot_of(slot, self._batch, monitor_of(self.policy))
         self._columns = {"id_column": unique_id, "ds_column": ds}
         self._y, self._y_hat = y, y_hat
         self._row: dict[str, int] = {}
         self._state = self._new_state([])
+        self._fleet = FleetState.new((FLEET,))
+        self._found: tuple[Finding, ...] = ()
+        self._tags: dict[str, dict[str, str]] = {}
+        self._groups: Groups | None = None
+        self._example: Any = None
+        if tags is not None:
+            self.tag(tags)
 
     @property
     def streams(self) -> list[str]:
@@ -105,7 +142,52 @@ class Agent:
         """The columns that the agent remembers, in the order of ``streams``."""
         return self._state
 
-    def observe(self, forecasts: Any, actuals: Any = None, *, benchmark: Any = None) -> Any:
+    @property
+    def fleet(self) -> FleetState:
+        """What the agent remembers of groups, and the counts of its audit."""
+        return self._fleet
+
+    @property
+    def findings(self) -> Any:
+        """What groups of streams had in common in the last call and is no longer healthy.
+
+        One row per group: ``scope`` (``fleet`` or ``tag=value``), ``state`` (opened, open, closed),
+        ``since`` (cycle), ``streams``, ``alarmed`` (on their own), ``score``, ``p_value``,
+        ``evidence``, ``effect`` (median relative rise), ``alarm``. The kind of the last frame.
+        """
+        return like(findings_frame(self._found), self._example)
+
+    def audit(self) -> Any:
+        """Return how often the agent is wrong, as counted on its own healthy batches.
+
+        One row per nominal level and one for the dial: ``kind, expected, mirror, realised,
+        stream_batches``. ``mirror`` is what the same procedure alarms of falls of the loss, which
+        no break explains: the realised rate of false alarms. The kind of the last frame.
+        """
+        return like(audit_frame(self._fleet.audit), self._example)
+
+    def tag(self, tags: Any) -> None:
+        """Take tags of streams, known or to come: a frame or path, ``unique_id`` and text columns.
+
+        A value that a stream already has is replaced.
+
+        Raises
+        ------
+        DataError
+            There is no column of names, or a stream has two values of one tag.
+        """
+        for name, values in read_tags(tags, self._columns["id_column"]).items():
+            self._tags.setdefault(name, {}).update(values)
+        self._groups = None
+
+    def observe(
+        self,
+        forecasts: Any,
+        actuals: Any = None,
+        *,
+        benchmark: Any = None,
+        exclude: Iterable[str] | str | bool = (),
+    ) -> Any:
         """Return verdict and decision per stream for one batch of forecasts and actuals.
 
         Parameters
@@ -118,6 +200,9 @@ class Agent:
         benchmark
             forecasts of a benchmark model for the same slots, in the same form; takes out what was
             hard for every model (``adjustment`` of the policy).
+        exclude
+            streams whose batch counts neither as evidence nor for the reference, because of an
+            event or because it is labelled; True = all of the call.
 
         Returns
         -------
@@ -128,9 +213,15 @@ class Agent:
         """
         rows = self._scored(forecasts, actuals)
         hard = None if benchmark is None else self._scored(benchmark, actuals)
-        return self._observed(rows, hard, forecasts)
+        return self._observed(rows, hard, forecasts, exclude)
 
-    def observe_losses(self, losses: Any, *, benchmark: Any = None) -> Any:
+    def observe_losses(
+        self,
+        losses: Any,
+        *,
+        benchmark: Any = None,
+        exclude: Iterable[str] | str | bool = (),
+    ) -> Any:
         """Return verdict and decision per stream for one batch of losses.
 
         ``losses`` has ``unique_id, loss`` and perhaps ``ds``; ``benchmark`` the losses of a
@@ -138,7 +229,7 @@ class Agent:
         """
         rows = read_losses(losses, **self._columns)
         hard = None if benchmark is None else read_losses(benchmark, **self._columns)
-        return self._observed(rows, hard, losses)
+        return self._observed(rows, hard, losses, exclude)
 
     def retrained(
         self, unique_ids: Iterable[str] | str | None = None, *, held_out: Any = None
@@ -167,12 +258,34 @@ class Agent:
         state, brought, monitor = self._state, None, monitor_of(self.policy)
         if rows is not None and names:
             level = state.benchmark_level[at]
-            brought = held_out_batches(rows, names, level, self._batch, monitor)
+            brought = held_out_batches(rows, names, level, self._batch, monitor, slot=self._slot)
             state, losses = same_width(state, brought.losses)
             brought = replace(brought, losses=losses)
         self._state = deploy(state, at, brought, monitor, self.seed)
         if rows is not None:
-            self.left_out = merge_left_out(rows.left_out, _not_named(rows.ids, names))
+            self.left_out = merge_left_out(rows.left_out, not_named(rows.ids, names))
+
+    def checkpoint(self, unique_ids: Iterable[str] | str | None = None) -> Checkpoint:
+        """Return what is remembered of some streams, None = all: to `restore` it at a roll-back."""
+        names = self.streams if unique_ids is None else self._named(unique_ids, None)
+        at = np.array([self._row[name] for name in names], dtype=np.int64)
+        return Checkpoint(tuple(names), self._state.rows(at))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put streams back to a checkpoint: model version, reference and evidence together.
+
+        Their number of cycles goes on; a re-training that is asked for stays asked for.
+
+        Raises
+        ------
+        DataError
+            A stream was never observed here.
+        """
+        names = self._named(checkpoint.ids, None)
+        at = np.array([self._row[name] for name in names], dtype=np.int64)
+        now = self._state.rows(at)
+        state, old = same_windows(self._state, checkpoint.state)
+        self._state = state.with_rows(at, replace(old, cycle=now.cycle, pending=now.pending))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all that the agent remembers to one file (NumPy's npz; nothing is pickled).
@@ -188,12 +301,14 @@ class Agent:
             "policy": self.policy.full_label,
             "loss": self._loss_name,
             "batch": int(self._batch.astype(np.int64)),
+            "slot": None if self._slot is None else int(self._slot.astype(np.int64)),
             "seed": self.seed,
             **self._columns,
             "y": self._y,
             "y_hat": self._y_hat,
         }
-        write_agent(path, SavedAgent(settings, self.streams, self._state))
+        saved = SavedAgent(settings, self.streams, self._tags, self._state, self._fleet)
+        write_agent(path, saved)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, loss: Any = None) -> "Agent":
@@ -221,6 +336,7 @@ class Agent:
             policy,
             loss=known["loss"] if loss is None else loss,
             batch=np.timedelta64(known["batch"], "us"),  # type: ignore[arg-type]
+            slot=None if known["slot"] is None else np.timedelta64(known["slot"], "us"),  # type: ignore[arg-type]
             seed=known["seed"],
             unique_id=known["id_column"],
             ds=known["ds_column"],
@@ -228,43 +344,65 @@ class Agent:
             y_hat=known["y_hat"],
         )
         agent._row = {name: row for row, name in enumerate(saved.ids)}
-        agent._state = saved.state
+        agent._state, agent._fleet, agent._tags = saved.state, saved.fleet, saved.tags
         return agent
 
     def __repr__(self) -> str:
         return f"Agent({self.policy.label}, {len(self._row)} streams)"
 
     def _scored(self, forecasts: Any, actuals: Any) -> LossRows:
-        pairs = read_pairs(
-            forecasts, actuals, **self._columns, y_column=self._y, y_hat_column=self._y_hat
-        )
-        losses = self.loss(pairs.y, pairs.y_hat)
-        bad = ~np.isfinite(losses)
-        lost = _without_loss(pairs.ids, pairs.code[bad], self.loss.name)
-        return LossRows(
-            ids=pairs.ids,
-            code=pairs.code[~bad],
-            ds=pairs.ds[~bad],
-            loss=losses[~bad],
-            left_out=merge_left_out(pairs.left_out, lost),
+        return scored_rows(
+            read_pairs(
+                forecasts, actuals, **self._columns, y_column=self._y, y_hat_column=self._y_hat
+            ),
+            self.loss,
         )
 
-    def _observed(self, rows: LossRows, hard: LossRows | None, example: Any) -> Any:
+    def _observed(
+        self,
+        rows: LossRows,
+        hard: LossRows | None,
+        example: Any,
+        exclude: Iterable[str] | str | bool,
+    ) -> Any:
         """Run one cycle on the streams of the call; all or nothing."""
         state, known = self._with_streams(rows.ids)
         at = np.array([known[name] for name in rows.ids], dtype=np.int64)
-        state, losses = same_width(state, loss_block(rows))
+        state, losses = same_width(state, loss_block(rows, self._batch, self._slot))
         own = state.rows(at)
-        ease, level = self._difficulty(own, rows, hard)
+        monitor = monitor_of(self.policy)
+        hard_means = benchmark_means(rows, hard)
+        ease, level = difficulty(hard_means, own.benchmark_level, monitor.adjustment)
         own = replace(own, benchmark_level=level)
-        batch = LossBatch(losses, self._calendar(rows))
-        own, seen = run_cycle(own, batch, ease, self.policy, self.seed)
+        batch = LossBatch(losses, calendar_of(rows, self._batch, monitor.calendar))
+        incoming = Incoming(batch, ease, excluded_of(rows.ids, exclude))
+        groups = self._groups_of(tuple(known)).rows(at)
+        cycled = run_cycle(
+            own,
+            incoming,
+            self._fleet,
+            groups,
+            self.policy,
+            seed=self.seed,
+            batches_per_week=float(np.timedelta64(7, "D") / self._batch),
+        )
+        own = cycled.state
         ids = pl.Series(self._columns["id_column"], rows.ids, dtype=pl.String)
-        frame = ids.to_frame().hstack(evidence_frame(seen, slice(None)))
+        seen = evidence_frame(cycled.evidence, slice(None), monitor.level)
+        frame = ids.to_frame().hstack(seen)
         news = like(frame.with_columns(age=own.age, version=own.version), example)
         self._state, self._row = state.with_rows(at, own), known
-        self.left_out = _all_left_out(rows, hard)
+        self._fleet, self._found = cycled.fleet, cycled.findings
+        self._example = like(pl.DataFrame(), example)
+        self.left_out = all_left_out(rows, hard)
         return news
+
+    def _groups_of(self, ids: tuple[str, ...]) -> Groups:
+        """Return the groups of all known streams; made anew only where streams or tags are new."""
+        if self._groups is None or self._groups.n_streams != len(ids):
+            tags = {name: tuple(of.get(one) for one in ids) for name, of in self._tags.items()}
+            self._groups = policy_groups(tags, len(ids), monitor_of(self.policy))
+        return self._groups
 
     def _with_streams(self, ids: Sequence[str]) -> tuple[AgentState, dict[str, int]]:
         """Return the state and the rows with new streams added."""
@@ -272,9 +410,9 @@ class Agent:
         if not new:
             return self._state, self._row
         fresh = self._new_state(new)
-        losses = self._state.reference.losses
-        if losses is not None:
-            fresh = widened(fresh, losses.shape[2])
+        window = self._state.reference.window
+        if window is not None:
+            fresh = widened(fresh, window.losses.shape[2])
         state = self._state.joined(fresh) if self._row else fresh
         first = len(self._row)
         return state, {**self._row, **{name: first + place for place, name in enumerate(new)}}
@@ -282,31 +420,9 @@ class Agent:
     def _new_state(self, ids: Sequence[str]) -> AgentState:
         """Return the state of streams whose first version goes live now."""
         monitor = monitor_of(self.policy)
-        slots = 1 if batch_test(monitor.test).needs_losses else None
-        empty = AgentState.new(stream_keys(ids), monitor.reference_batches, slots)
+        slots = 1 if self._slot is None else int(self._batch // self._slot)
+        empty = new_state(stream_keys(ids), monitor, slots)
         return deploy(empty, np.arange(len(ids)), None, monitor, self.seed)
-
-    def _calendar(self, rows: LossRows) -> NDArray[np.int8]:
-        """Return the calendar class of each stream's batch, by its first slot."""
-        if rows.ds is None:
-            return np.zeros(len(rows.ids), dtype=np.int8)
-        never = np.datetime64("9999-01-01", "us")
-        first = np.full(len(rows.ids), never)
-        np.minimum.at(first, rows.code, rows.ds)
-        effect = monitor_of(self.policy).calendar
-        classes = calendar_class(first, self._batch, effect)
-        return np.where(first == never, np.int8(0), classes)
-
-    def _difficulty(
-        self, state: AgentState, rows: LossRows, hard: LossRows | None
-    ) -> tuple[Floats, Floats]:
-        power = monitor_of(self.policy).adjustment
-        benchmark = np.full(len(rows.ids), np.nan)
-        if hard is not None:
-            means = LossBatch(loss_block(hard), np.zeros(len(hard.ids), np.int8)).mean()
-            found = dict(zip(hard.ids, means, strict=True))
-            benchmark = np.array([found.get(name, np.nan) for name in rows.ids])
-        return difficulty(benchmark, state.benchmark_level, power)
 
     def _named(self, unique_ids: Iterable[str] | str | None, rows: LossRows | None) -> list[str]:
         if isinstance(unique_ids, str):
@@ -324,25 +440,3 @@ class Agent:
                 f"{first_three(unknown)}. Known: {first_three(self._row) or 'none'}.",
             )
         return names
-
-
-def _without_loss(ids: tuple[str, ...], code: Ints, loss: str) -> tuple[LeftOut, ...]:
-    if not len(code):
-        return ()
-    names = tuple(ids[one] for one in dict.fromkeys(code.tolist()))
-    return (LeftOut(f"no {loss} loss for this pair", "rows", len(code), names[:3]),)
-
-
-def _all_left_out(rows: LossRows, hard: LossRows | None) -> tuple[LeftOut, ...]:
-    if hard is None:
-        return rows.left_out
-    of_benchmark = [replace(out, reason=f"benchmark: {out.reason}") for out in hard.left_out]
-    return merge_left_out(rows.left_out, of_benchmark)
-
-
-def _not_named(ids: tuple[str, ...], names: Sequence[str]) -> tuple[LeftOut, ...]:
-    others = sorted(set(ids) - set(names))
-    if not others:
-        return ()
-    reason = "held-out losses of a stream that is not re-trained"
-    return (LeftOut(reason, "streams", len(others), tuple(others[:3])),)

@@ -12,23 +12,28 @@ from mlma.adapters.frames.losses import LossRows
 from mlma.domain.errors import DataError
 from mlma.domain.settings import MLMA
 from mlma.domain.state import HeldOut
-from mlma.library.blocks import block
+from mlma.library.blocks import MONDAY, block, slot_block
 from mlma.stats.calendar import calendar_class
 from mlma.steps.ease import difficulty
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_MONDAY = np.datetime64("1969-12-29", "us")  # batches of weeks start on a Monday
-
 
 def held_out_batches(
-    rows: LossRows, names: Sequence[str], level: Floats, batch: np.timedelta64, monitor: MLMA
+    rows: LossRows,
+    names: Sequence[str],
+    level: Floats,
+    batch: np.timedelta64,
+    monitor: MLMA,
+    *,
+    slot: np.timedelta64 | None = None,
 ) -> HeldOut:
     """Return the last held-out batches of the streams ``names``, the newest at the end.
 
     ``names`` holds at least one. ``level (len(names),)`` is the usual level of the benchmark's
-    loss; NaN = none. A stream without held-out losses gets an empty reference.
+    loss; NaN = none. ``slot`` is the length of a slot, where losses have places of their own. A
+    stream without held-out losses gets an empty reference.
 
     Raises
     ------
@@ -40,15 +45,18 @@ def held_out_batches(
             "Held-out losses need the column `ds`, so that they can be grouped into batches. "
             "Got none.",
         )
-    period = np.asarray((rows.ds - _MONDAY) // batch, dtype=np.int64)
+    period = np.asarray((rows.ds - MONDAY) // batch, dtype=np.int64)
     stream = _places(rows, names)
     last = _last_period(stream, period, len(names))
     back = np.where(stream >= 0, last[stream] - period, monitor.reference_batches)
     kept = back < monitor.reference_batches
     n_batches = int(back[kept].max(initial=0)) + 1
     cell = np.where(kept, stream * n_batches + (n_batches - 1 - back), -1)
-    losses = block(rows, cell, len(names) * n_batches)
-    starts = _MONDAY + (last[:, None] - np.arange(n_batches)[::-1]) * batch
+    cells = len(names) * n_batches
+    losses = (
+        block(rows, cell, cells) if slot is None else slot_block(rows, cell, cells, slot, batch)
+    )
+    starts = MONDAY + (last[:, None] - np.arange(n_batches)[::-1]) * batch
     nothing_new = np.full(len(names), np.nan)
     ease, _ = difficulty(nothing_new, level, monitor.adjustment)
     return HeldOut(

@@ -15,8 +15,11 @@ from mlma.adapters.frames.native import like
 from mlma.domain.errors import SettingsError
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.runs import PolicyRun, Replayed
+from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
+from mlma.library.findings import findings_frame
 from mlma.report.figures import alarm_counts
+from mlma.stats.effects import effect_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +103,18 @@ class ReplayResult:
         frames = [_decided(self.record, run, self._columns) for run in self.record.runs]
         filled = [frame for frame in frames if len(frame)]
         return like(pl.concat(filled or frames[:1], how="diagonal"), self._example)
+
+    @property
+    def findings(self) -> Any:
+        """One row per policy, batch and group whose losses rose together: see `Finding`."""
+        starts = self.record.grid.batch_starts()
+        frames = []
+        for run in self.record.runs:
+            made = findings_frame([one for _, one in run.findings])
+            policy = pl.Series("policy", [run.label] * len(made), dtype=pl.String)
+            ds = pl.Series(self._columns.ds, starts[[batch for batch, _ in run.findings]])
+            frames.append(made.select(policy, ds, pl.all()))
+        return like(pl.concat(frames), self._example)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -212,6 +227,11 @@ def _alarms(run: PolicyRun) -> Any:
     return np.zeros(len(run.fits)) if run.evidence is None else alarm_counts(run.evidence)
 
 
+def _level_of(run: PolicyRun) -> float:
+    policy = policy_from(run.settings)
+    return policy.level if isinstance(policy, MLMA) else MLMA().level
+
+
 def _decided(record: Replayed, run: PolicyRun, columns: Columns) -> pl.DataFrame:
     if run.evidence is None:
         rows, batches = np.nonzero(run.retrained)
@@ -228,26 +248,21 @@ def _decided(record: Replayed, run: PolicyRun, columns: Columns) -> pl.DataFrame
     if run.evidence is None:
         told = (Decision.RETRAIN.label, Reason.SCHEDULE.label)
         return frame.with_columns(decision=pl.lit(told[0]), reason=pl.lit(told[1]))
-    return frame.hstack(evidence_frame(run.evidence, (rows, batches)))
+    return frame.hstack(evidence_frame(run.evidence, (rows, batches), _level_of(run)))
 
 
-def evidence_frame(evidence: Evidence, at: Any) -> pl.DataFrame:
-    """Return evidence as columns, codes in words; ``at`` selects the entries."""
+def evidence_frame(evidence: Evidence, at: Any, level: float) -> pl.DataFrame:
+    """Return evidence as columns, codes in words; ``at`` selects the entries.
+
+    ``level`` is the policy's, for the smallest detectable rise.
+    """
     columns: dict[str, Any] = {}
     for name in ("verdict", "decision", "reason"):
         words = pl.Series([member.label for member in _ENUMS[name]], dtype=pl.String)
         columns[name] = words.gather(getattr(evidence, name)[at].astype(np.int64))
-    for name in (
-        "p_value",
-        "p_adjusted",
-        "effect",
-        "loss",
-        "reference_loss",
-        "n",
-        "statistic",
-        "evidence",
-        "p_evidence",
-        "alarm",
-    ):
+    for name in ("p_value", "p_adjusted", "effect", "loss", "reference_loss", "n"):
+        columns[name] = getattr(evidence, name)[at]
+    columns |= effect_columns(evidence.effect[at], evidence.spread[at], evidence.df[at], level)
+    for name in ("statistic", "score", "common", "evidence", "drift", "p_evidence", "alarm"):
         columns[name] = getattr(evidence, name)[at]
     return pl.DataFrame(columns)

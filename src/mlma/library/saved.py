@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from mlma.domain.columns import Columns
 from mlma.domain.errors import StateError
-from mlma.domain.state import AgentState, ReferenceState
+from mlma.domain.fleet import Audit, FleetState, GroupColumns
+from mlma.domain.moments import Moments
+from mlma.domain.profiles import ProfileMoments
+from mlma.domain.state import AgentState, LossWindow, ReferenceState, Waiting
 
-FORMAT = 1
-SETTINGS = ("policy", "loss", "batch", "seed", "id_column", "ds_column", "y", "y_hat")
+FORMAT = 2
+SETTINGS = ("policy", "loss", "batch", "slot", "seed", "id_column", "ds_column", "y", "y_hat")
 
 # What NumPy and JSON raise on a file that is something else, or was cut or changed.
 _UNREADABLE = (
@@ -29,11 +34,16 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class SavedAgent:
-    """What is written: settings as plain values, names of streams, state."""
+    """What is written: settings as plain values, names and tags of streams, state.
+
+    ``tags`` holds the values of each tag by stream, streams to come included.
+    """
 
     settings: dict[str, Any]
     ids: list[str]
+    tags: dict[str, dict[str, str]]
     state: AgentState
+    fleet: FleetState
 
 
 def write_agent(path: str | PathLike[str], saved: SavedAgent) -> None:
@@ -45,8 +55,22 @@ def write_agent(path: str | PathLike[str], saved: SavedAgent) -> None:
         The file cannot be written.
     """
     target = Path(path)
-    head = json.dumps({"format": FORMAT, "settings": saved.settings, "ids": saved.ids})
-    columns = {"head": np.frombuffer(head.encode(), dtype=np.uint8), **_flat(saved.state)}
+    fleet = {"names": saved.fleet.names, "cycle": saved.fleet.cycle}
+    head = json.dumps(
+        {
+            "format": FORMAT,
+            "settings": saved.settings,
+            "ids": saved.ids,
+            "tags": saved.tags,
+            "fleet": fleet,
+        }
+    )
+    columns = {
+        "head": np.frombuffer(head.encode(), dtype=np.uint8),
+        **saved.state.flat("stream."),
+        **saved.fleet.groups.flat("group."),
+        **{f"audit.{name}": np.asarray(value) for name, value in _items(saved.fleet.audit)},
+    }
     try:
         _replace(target, columns)
     except OSError as error:
@@ -92,31 +116,54 @@ def read_agent(path: str | PathLike[str]) -> SavedAgent:
         )
     try:
         settings = {name: head["settings"][name] for name in SETTINGS}
-        saved = SavedAgent(settings, head["ids"], _state(columns))
-    except KeyError as error:
+        tags = {name: dict(values) for name, values in head["tags"].items()}
+        state, fleet = _record(AgentState, columns, "stream."), _fleet(head, columns)
+        saved = SavedAgent(settings, head["ids"], tags, state, fleet)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StateError(f"{path} lacks {error}: it is damaged.") from error
-    lengths = {len(column) for column in _flat(saved.state).values()}
-    if lengths != {len(saved.ids)}:
-        raise StateError(f"{path} is damaged: its columns are not as long as its list of streams.")
+    if not (_as_long_as(saved.ids, state) and _as_long_as(fleet.names, fleet.groups)):
+        raise StateError(f"{path} is damaged: its columns are not as long as its lists of names.")
     return saved
 
 
-def _flat(state: AgentState) -> dict[str, Any]:
-    columns = {
-        spec.name: getattr(state, spec.name) for spec in fields(state) if spec.name != "reference"
-    }
-    for spec in fields(state.reference):
-        column = getattr(state.reference, spec.name)
-        if column is not None:
-            columns[f"reference.{spec.name}"] = column
-    return columns
+def _as_long_as(names: Sequence[str], record: Columns) -> bool:
+    return {len(column) for column in record.flat().values()} == {len(names)}
 
 
-def _state(columns: dict[str, Any]) -> AgentState:
-    made: dict[str, Any] = {
-        name: columns.get(f"reference.{name}") for name in ("losses", "anchor_losses")
+_PARTS: dict[str, type[Columns]] = {
+    "reference": ReferenceState,
+    "moments": Moments,
+    "waiting": Waiting,
+    "window": LossWindow,
+    "slot_profile": ProfileMoments,
+}
+_OPTIONAL = ("window", "slot_profile")
+
+
+def _items(record: Any) -> list[tuple[str, Any]]:
+    return [(spec.name, getattr(record, spec.name)) for spec in fields(record)]
+
+
+def _record(kind: Any, columns: dict[str, Any], path: str) -> Any:
+    """Return the record whose columns start with ``path``."""
+    made: dict[str, Any] = {}
+    for spec in fields(kind):
+        name = path + spec.name
+        if spec.name not in _PARTS:
+            made[spec.name] = columns[name]
+        elif spec.name in _OPTIONAL and not any(one.startswith(f"{name}.") for one in columns):
+            made[spec.name] = None
+        else:
+            made[spec.name] = _record(_PARTS[spec.name], columns, f"{name}.")
+    return kind(**made)
+
+
+def _fleet(head: dict[str, Any], columns: dict[str, Any]) -> FleetState:
+    counts = {spec.name: columns[f"audit.{spec.name}"] for spec in fields(Audit)}
+    plain: dict[str, Any] = {
+        name: value if value.ndim else float(value) for name, value in counts.items()
     }
-    needed = [spec.name for spec in fields(ReferenceState) if spec.name not in made]
-    made |= {name: columns[f"reference.{name}"] for name in needed}
-    names = [spec.name for spec in fields(AgentState) if spec.name != "reference"]
-    return AgentState(reference=ReferenceState(**made), **{name: columns[name] for name in names})
+    groups = _record(GroupColumns, columns, "group.")
+    return FleetState(
+        tuple(head["fleet"]["names"]), groups, int(head["fleet"]["cycle"]), Audit(**plain)
+    )

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAIN_WINDOW = 14
-ALARMS = (Reason.ALARM, Reason.AWAKENED)
+ALARMS = (Reason.ALARM, Reason.DRIFT, Reason.COMMON, Reason.AWAKENED)
 WEEK = np.timedelta64(7, "D")
 
 

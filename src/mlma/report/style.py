@@ -34,6 +34,8 @@ COLOURS = {
 }
 REASON_STYLE = {
     Reason.ALARM: ("alarm", ALARM, "triangle-up"),
+    Reason.DRIFT: ("slow drift", ALARM, "triangle-right"),
+    Reason.COMMON: ("with its group", ALARM, "triangle-up-dot"),
     Reason.AWAKENED: ("awakened", ALARM, "triangle-up-open"),
     Reason.FOLLOW_UP: ("follow-up", FOLLOW_UP, "diamond"),
     Reason.REVIEW: ("review", REVIEW, "square"),

@@ -9,6 +9,18 @@ from numpy.typing import NDArray
 from mlma.domain.errors import unknown_name
 
 EFFECTS = ("weekend", "weekday", "none")
+_COUNTS = {"weekend": 2, "weekday": 7, "none": 1}
+
+
+def class_count(effect: str) -> int:
+    """Return how many calendar classes an effect has.
+
+    >>> class_count("weekday")
+    7
+    """
+    if effect not in EFFECTS:
+        raise unknown_name("calendar effect", effect, EFFECTS)
+    return _COUNTS[effect]
 
 
 def calendar_class(

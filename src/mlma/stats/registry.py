@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from mlma.domain.batches import LossBatch, ReferenceBatch, TestOutcome
 from mlma.domain.errors import unknown_name
-from mlma.stats.batch_mean import batch_t
+from mlma.stats.batch_mean import batch_t, moderated_t
+from mlma.stats.block_bootstrap import block_bootstrap
+from mlma.stats.dependent_tests import ewc, hac
+from mlma.stats.profile import profile_of_batches
 from mlma.stats.sample_tests import ks, mann_whitney, welch
 
 
@@ -13,22 +16,30 @@ from mlma.stats.sample_tests import ks, mann_whitney, welch
 class BatchTest:
     """A test of the incoming against the reference loss batch, all streams at once.
 
-    ``function`` takes ``(incoming, reference, side)``. ``needs_losses`` says that it reads the
-    single losses of the reference, not only its batch means.
+    ``function`` takes ``(incoming, reference, side)``. ``memory`` says what the agent must remember
+    of the reference: ``means`` (moments of the batch means), ``losses`` (the single losses), or
+    ``profile`` (a profile of the slots). ``moderated`` says that a stream's answer also depends on
+    the fleet around it.
     """
 
     name: str
     function: Callable[[LossBatch, ReferenceBatch, str], TestOutcome]
-    needs_losses: bool
+    memory: str
+    moderated: bool = False
 
 
 TESTS: Mapping[str, BatchTest] = {
     test.name: test
     for test in (
-        BatchTest("batch_t", batch_t, needs_losses=False),
-        BatchTest("welch", welch, needs_losses=True),
-        BatchTest("mann_whitney", mann_whitney, needs_losses=True),
-        BatchTest("ks", ks, needs_losses=True),
+        BatchTest("moderated_t", moderated_t, "means", moderated=True),
+        BatchTest("batch_t", batch_t, "means"),
+        BatchTest("profile", profile_of_batches, "profile", moderated=True),
+        BatchTest("welch", welch, "losses"),
+        BatchTest("mann_whitney", mann_whitney, "losses"),
+        BatchTest("ks", ks, "losses"),
+        BatchTest("hac", hac, "losses"),
+        BatchTest("ewc", ewc, "losses"),
+        BatchTest("block_bootstrap", block_bootstrap, "losses"),
     )
 }
 
@@ -41,8 +52,8 @@ def batch_test(name: str) -> BatchTest:
     SettingsError
         The name is unknown.
 
-    >>> batch_test("batch_t").needs_losses
-    False
+    >>> batch_test("batch_t").memory
+    'means'
     """
     if name not in TESTS:
         raise unknown_name("test", name, TESTS)

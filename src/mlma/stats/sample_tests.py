@@ -5,24 +5,20 @@ compare with: losses of a day move together, so all three reject far more often 
 calendar class is not used.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from mlma.domain.batches import LossBatch, ReferenceBatch, TestOutcome
-from mlma.domain.errors import DataError
 from mlma.stats.ratios import ratio
+from mlma.stats.single_losses import ROUNDING, by_blocks, largest, moments, pooled
+from mlma.stats.single_losses import outcome as finished
 from mlma.stats.tails import check_side, normal_p, student_p
 
 Floats = NDArray[np.float64]
 
 BLOCK = 2_000_000
 """Losses that are sorted at a time, so that a large fleet does not need its size in memory."""
-
-ROUNDING = 1e-12
-"""Standard error, relative to the largest loss, below which it is taken for rounding."""
 
 
 def welch(incoming: LossBatch, reference: ReferenceBatch, side: str) -> TestOutcome:
@@ -59,10 +55,10 @@ def welch(incoming: LossBatch, reference: ReferenceBatch, side: str) -> TestOutc
     >>> float(welch(incoming, reference, "greater").p_value.round(4)[0])
     0.0022
     """
-    new, old = incoming.losses, _pooled(reference, "welch")
-    unit = _largest(new, old)
-    count_1, mean_1, square_1 = _moments(new / unit[:, None])
-    count_0, mean_0, square_0 = _moments(old / unit[:, None])
+    new, old = incoming.losses, pooled(reference, "welch")
+    unit = largest(new, old)
+    count_1, mean_1, square_1 = moments(new / unit[:, None])
+    count_0, mean_0, square_0 = moments(old / unit[:, None])
     error = np.sqrt(square_1 + square_0)
     telling = error > ROUNDING
     t = ratio(mean_1 - mean_0, np.where(telling, error, np.nan))
@@ -91,8 +87,8 @@ def mann_whitney(incoming: LossBatch, reference: ReferenceBatch, side: str) -> T
     >>> float(mann_whitney(incoming, reference, "greater").p_value.round(4)[0])
     0.0162
     """
-    old = _pooled(reference, "mann_whitney")
-    z = _by_blocks(_rank_z, incoming.losses, old)
+    old = pooled(reference, "mann_whitney")
+    z = by_blocks(_rank_z, incoming.losses, old, BLOCK)
     return _outcome(incoming, old, z, normal_p(z, side))
 
 
@@ -119,8 +115,8 @@ def ks(incoming: LossBatch, reference: ReferenceBatch, side: str) -> TestOutcome
     1.0
     """
     check_side(side)
-    old = _pooled(reference, "ks")
-    gaps = _by_blocks(_gaps, incoming.losses, old)
+    old = pooled(reference, "ks")
+    gaps = by_blocks(_gaps, incoming.losses, old, BLOCK)
     above, below = gaps[:, 0], gaps[:, 1]
     n, m = np.isfinite(incoming.losses).sum(axis=1), np.isfinite(old).sum(axis=1)
     statistic = np.where((below > above) & (side == "two-sided"), -below, above)
@@ -140,46 +136,10 @@ def _kolmogorov(gap: Floats, n: NDArray[np.int64], m: NDArray[np.int64]) -> Floa
     return np.asarray(special.kolmogorov(z), dtype=np.float64)
 
 
-def _pooled(reference: ReferenceBatch, test: str) -> Floats:
-    """All reference losses of a stream side by side, ``(n_streams, m * slots)``."""
-    if reference.losses is None:
-        raise DataError(
-            f"`losses` of the reference must be there for the test `{test}`. Got batch means "
-            "only. Hint: keep the single losses, or use the test `batch_t`.",
-        )
-    n_streams, m, slots = reference.losses.shape
-    return reference.losses.reshape(n_streams, m * slots)
-
-
 def _outcome(incoming: LossBatch, old: Floats, statistic: Floats, p_value: Floats) -> TestOutcome:
-    unit = _largest(incoming.losses, old)
-    expected = _moments(old / unit[:, None])[1] * unit
-    effect = ratio(incoming.mean(), expected) - 1
-    return TestOutcome(statistic, p_value, expected, effect)
-
-
-def _largest(new: Floats, old: Floats) -> Floats:
-    """Largest absolute loss of a stream, to work in its unit: squares of 1e200 are infinite."""
-    both = [np.max(np.abs(np.nan_to_num(x)), axis=1, initial=0.0) for x in (new, old)]
-    largest: Floats = np.maximum(*both)
-    return np.where(largest > 0, largest, 1.0)
-
-
-def _moments(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Count, mean and squared standard error of the mean; NaN = too few."""
-    finite = np.isfinite(values)
-    count = finite.sum(axis=1).astype(np.float64)
-    mean = ratio(np.where(finite, values, 0.0).sum(axis=1), count)
-    residual = np.where(finite, values - mean[:, None], 0.0)
-    return count, mean, ratio((residual**2).sum(axis=1), count * (count - 1))
-
-
-def _by_blocks(per_stream: Callable[[Floats, Floats], Floats], new: Floats, old: Floats) -> Floats:
-    """Apply a vectorised function to blocks of streams, to bound the memory of its sort."""
-    width = new.shape[1] + old.shape[1]
-    rows = max(BLOCK // max(width, 1), 1)
-    starts = range(0, max(len(new), 1), rows)
-    return np.concatenate([per_stream(new[i : i + rows], old[i : i + rows]) for i in starts])
+    unit = largest(incoming.losses, old)
+    expected = moments(old / unit[:, None])[1] * unit
+    return finished(incoming, expected, statistic, p_value)
 
 
 def _sorted(new: Floats, old: Floats) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,116 +1,209 @@
-"""Assess: the incoming loss batch against the reference, all streams at once.
+"""Assess: evidence added up per stream, alarms and a verdict.
 
-Takes the state and a batch, gives the evidence and a verdict per stream. Next is `decide`.
+Takes what the references said and the own parts of the scores, gives the evidence. `added_up` and
+`judged` look at any block of streams; `alarmed` in between needs all of them, because it counts how
+many there are. Next is `decide`.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from mlma.domain.batches import LossBatch, ReferenceBatch
+from mlma.domain.columns import Columns
+from mlma.domain.groups import Groups
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState
-from mlma.domain.verdicts import Codes, Verdict
-from mlma.stats.cusum import accumulated, scores, tail_probability
-from mlma.stats.multiplicity import adjusted_p_values
-from mlma.stats.registry import batch_test
+from mlma.domain.verdicts import Codes, Reason, Verdict
+from mlma.stats.cusum import accumulated, bounded, tail_probability
+from mlma.stats.dial import Limits
+from mlma.stats.e_process import detected, e_tail
+from mlma.stats.multiplicity import adjusted_p_values, rejected
+from mlma.stats.tails import normal_p
+from mlma.steps.compare import Compared
+from mlma.steps.find import Found, member_of
+from mlma.steps.separate import OwnParts
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+LARGEST_REFERENCE_ERROR = 2.0
+"""Standard errors by which the anchored level may be off: the cusum must not add these up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums(Columns):
+    """Evidence after this batch; all ``(n_streams,)``, as in `AgentState`."""
+
+    up: Floats
+    down: Floats
+    drift: Floats
+    all: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms(Columns):
+    """What the evidence says; all ``(n_streams,) bool``.
+
+    batch
+        this batch alone is significantly worse (two-sided: or better), across the streams.
+    own, drift
+        the evidence of the stream itself adds up to an alarm; it is that of the anchored reference.
+    common
+        the stream alarms as part of a finding.
+    shared
+        it is part of an open finding and stands above its reference.
+    better
+        the mirrored evidence adds up: losses are lower.
+    """
+
+    batch: Bools
+    own: Bools
+    drift: Bools
+    common: Bools
+    shared: Bools
+    better: Bools
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The evidence of a cycle; all ``(n_streams,)``, NaN = cannot tell.
+    """The evidence of a cycle, for any block of its streams."""
 
-    ``alarm``: the evidence reached the policy's level for a higher loss (or, two-sided, for any
-    change). ``awakened``: every reference loss is zero and the incoming loss is not.
-    """
-
-    n: NDArray[np.int64]
-    loss: Floats
-    reference_loss: Floats
-    effect: Floats
-    statistic: Floats
-    p_value: Floats
-    p_adjusted: Floats
-    cusum_up: Floats
-    cusum_down: Floats
-    p_evidence: Floats
+    seen: Compared
+    own: OwnParts
+    sums: Sums
+    alarms: Alarms
     verdict: Codes
-    alarm: Bools
-    awakened: Bools
+
+    @property
+    def alarm(self) -> Bools:
+        """Alarms, on the stream's own or as part of a finding."""
+        return self.alarms.own | self.alarms.common
 
 
-def assess(state: AgentState, batch: LossBatch, difficulty: Floats, policy: MLMA) -> Assessment:
-    """Return the evidence of all streams; the state is read, not written.
-
-    ``difficulty (n_streams,)`` is what the batch's losses are divided by before the test.
-    """
-    reference = tested_reference(state, policy)
-    eased = LossBatch(batch.losses / (difficulty * (1 + policy.margin))[:, None], batch.calendar)
-    outcome = batch_test(policy.test).function(eased, reference, policy.side)
-    known = reference.count() >= policy.min_reference_batches
-    p_value = np.where(known, outcome.p_value, np.nan)
-    score = scores(p_value, outcome.statistic, policy.side)
-    up = accumulated(state.cusum_up, score, policy.allowance)
-    down = accumulated(state.cusum_down, -score, policy.allowance)
-    loss = batch.mean()
-    expected = outcome.reference_loss * difficulty
-    dead = known & ~(np.isfinite(reference.means) & (reference.means != 0)).any(axis=1)
-    evidence = Assessment(
-        n=batch.count(),
-        loss=loss,
-        reference_loss=np.where(dead, 0.0, expected),
-        effect=(1 + outcome.effect) * (1 + policy.margin) - 1,
-        statistic=outcome.statistic,
-        p_value=p_value,
-        p_adjusted=adjusted_p_values(p_value, policy.multiplicity),
-        cusum_up=up,
-        cusum_down=down,
-        p_evidence=np.full(len(loss), np.nan),
-        verdict=np.zeros(len(loss), dtype=np.int8),
-        alarm=np.zeros(len(loss), dtype=np.bool_),
-        awakened=dead & (loss > 0),
+def added_up(state: AgentState, seen: Compared, own: OwnParts, policy: MLMA) -> Sums:
+    """Return the evidence with this batch added; the state is read, not written."""
+    add = detected if policy.accumulate == "e_process" else accumulated
+    allowance, score = policy.allowance, bounded(own.score)
+    drift = state.cusum_drift
+    if policy.drift:
+        error = LARGEST_REFERENCE_ERROR / np.sqrt(np.maximum(seen.count, 1))
+        drift = add(drift, bounded(own.drift) - error, allowance)
+    return Sums(
+        up=add(state.cusum_up, score, allowance),
+        down=add(state.cusum_down, -score, allowance),
+        drift=drift,
+        all=add(state.cusum_all, bounded(seen.score), allowance),
     )
-    return _judged(evidence, policy)
 
 
-def tested_reference(state: AgentState, policy: MLMA) -> ReferenceBatch:
-    """Return the reference that the policy tests against."""
-    return state.reference.anchored if policy.reference == "anchored" else state.reference.rolling
-
-
-def _judged(seen: Assessment, policy: MLMA) -> Assessment:
-    """Return the assessment with verdict and alarm filled in."""
-    told = np.isfinite(seen.p_value)
-    up = _adjusted_tail(seen.cusum_up, told, policy)
-    down = _adjusted_tail(seen.cusum_down, told, policy)
-    level, both = policy.level, policy.side == "two-sided"
-    p_evidence = np.minimum(1.0, 2 * np.minimum(up, down)) if both else up
-    in_batch = told & (seen.p_adjusted <= level)
-    worse_batch = in_batch & (seen.statistic > 0)
-    worse = worse_batch | (up <= level)
-    better_batch = in_batch & (seen.statistic < 0)
-    better = better_batch | (down <= level)
-    if policy.accumulate == "cusum":
-        alarm = told & (p_evidence <= level)
+def alarmed(
+    own: OwnParts,
+    seen: Compared,
+    sums: Sums,
+    *,
+    found: Found,
+    groups: Groups,
+    policy: MLMA,
+    limits: Limits,
+) -> Alarms:
+    """Return the alarms of all streams of the cycle."""
+    told = np.isfinite(own.score)
+    batch = _unlikely(own.score, told, policy)
+    if policy.accumulate == "none":
+        up = batch & (own.score > 0)
+        up, drift = (batch, up & False) if policy.side == "two-sided" else (up, up & False)
+        better = batch & (own.score < 0)
+    elif policy.false_retrainings is None:
+        up, drift, better = _by_level(sums, told, policy)
     else:
-        alarm = in_batch if both else worse_batch
-        worse, better, p_evidence = worse_batch, better_batch, seen.p_adjusted
-    verdict = np.where(told, Verdict.HEALTHY, Verdict.UNCLEAR)
-    verdict = np.where(told & better, Verdict.IMPROVED, verdict)
-    verdict = np.where((told & worse) | seen.awakened, Verdict.DEGRADED, verdict)
-    verdict = np.where(seen.n == 0, Verdict.WAITING, verdict)
+        highest = np.maximum(sums.up, sums.down) if policy.side == "two-sided" else sums.up
+        up = (highest >= limits.up) & told
+        drift = (sums.drift >= limits.drift) & told
+        better = (sums.down >= limits.up) & told
+    shared = _shared(seen.score, found, groups, policy)
+    common = np.zeros(len(told), dtype=np.bool_)
+    if found.alarm.any():
+        member = np.isfinite(seen.score) & member_of(found.alarm, groups)
+        common = _with_group(member, shared, sums, policy, limits)
+    mine = up | drift | seen.awakened
+    return Alarms(batch, mine, drift & ~up, common & ~mine, shared, better)
+
+
+def with_groups(alarms: Alarms, together: Bools) -> Alarms:
+    """Return the alarms, those that come together with others of their group as part of it."""
     return replace(
-        seen,
-        p_evidence=p_evidence,
-        verdict=verdict.astype(np.int8),
-        alarm=alarm | seen.awakened,
+        alarms,
+        own=alarms.own & ~together,
+        drift=alarms.drift & ~together,
+        common=alarms.common | together,
     )
 
 
-def _adjusted_tail(evidence: Floats, told: Bools, policy: MLMA) -> Floats:
-    tail = np.where(told, tail_probability(evidence, policy.allowance), np.nan)
-    return adjusted_p_values(tail, policy.multiplicity)
+def judged(seen: Compared, own: OwnParts, sums: Sums, alarms: Alarms) -> Assessment:
+    """Return the assessment with the verdict on each stream's batch."""
+    verdict = np.full(len(seen.n), Verdict.HEALTHY, dtype=np.int8)
+    verdict[np.isnan(own.score)] = Verdict.UNCLEAR
+    if alarms.better.any():
+        verdict[alarms.better] = Verdict.IMPROVED
+    worse = (alarms.own & ~alarms.better) | alarms.common | alarms.shared
+    worse |= alarms.batch & (own.score > 0)
+    verdict[worse] = Verdict.DEGRADED
+    verdict[alarms.batch & (own.score < 0)] = Verdict.IMPROVED
+    verdict[(seen.why == Reason.WAITING) | (seen.n == 0)] = Verdict.WAITING
+    return Assessment(seen, own, sums, alarms, verdict)
+
+
+def tails(evidence: Floats, policy: MLMA) -> Floats:
+    """Return the p-value of evidence, by the way in which the policy adds up."""
+    if policy.accumulate == "e_process":
+        return e_tail(evidence)
+    return tail_probability(evidence, policy.allowance)
+
+
+def _unlikely(score: Floats, told: Bools, policy: MLMA) -> Bools:
+    """Return which batches alone are significant, across the streams of the cycle."""
+    at_most = policy.level / 2 if policy.side == "two-sided" else policy.level
+    size = np.abs(score) if policy.side == "two-sided" else score
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero(size >= -float(ndtri(at_most)) - 1e-9)
+    made = np.zeros(len(score), dtype=np.bool_)
+    p_value = normal_p(score[rows], policy.side)
+    rows, p_value = rows[p_value <= policy.level], p_value[p_value <= policy.level]
+    made[rows] = rejected(p_value, policy.level, policy.multiplicity, int(told.sum()))
+    return made
+
+
+def _by_level(sums: Sums, told: Bools, policy: MLMA) -> tuple[Bools, Bools, Bools]:
+    """Return alarms, those of the drift, and improvements, where the level decides."""
+
+    def adjusted(evidence: Floats, sides: int) -> Floats:
+        tail = np.where(told, np.minimum(sides * tails(evidence, policy), 1.0), np.nan)
+        return adjusted_p_values(tail, policy.multiplicity)
+
+    both = policy.side == "two-sided"
+    up = np.maximum(sums.up, sums.down) if both else sums.up
+    highest = np.maximum(up, sums.drift)
+    alarm = adjusted(highest, 2 if both else 1) <= policy.level
+    better = adjusted(sums.down, 1) <= policy.level
+    drift = sums.drift > up
+    return alarm & ~drift, alarm & drift, better
+
+
+def _shared(score: Floats, found: Found, groups: Groups, policy: MLMA) -> Bools:
+    """Return which streams stand above their references with a group whose finding is open."""
+    if not found.open.any():
+        return np.zeros(len(score), dtype=np.bool_)
+    above = normal_p(score, "greater") <= policy.level
+    return np.asarray(above & member_of(found.open, groups))
+
+
+def _with_group(member: Bools, shared: Bools, sums: Sums, policy: MLMA, limits: Limits) -> Bools:
+    """Return which members alarm with their group: by their evidence, common part included."""
+    if policy.accumulate == "none":
+        return member & shared
+    if policy.false_retrainings is None:
+        tail = np.where(member, tails(sums.all, policy), np.nan)
+        return adjusted_p_values(tail, policy.multiplicity) <= policy.level
+    return np.asarray(member & (sums.all >= limits.up))

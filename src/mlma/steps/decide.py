@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.columns import Columns
 from mlma.domain.settings import MLMA, Policy
 from mlma.domain.state import NOT_OPEN, AgentState
 from mlma.domain.verdicts import Codes, Decision, Reason, Verdict
-from mlma.stats.levels import log_level, rise_p_value
+from mlma.stats.levels import rise_p_value
 from mlma.steps.assess import Assessment
 from mlma.steps.schedule import scheduled
 
@@ -20,112 +21,144 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
-    """Decision and reason per stream, codes of `Decision` and `Reason`, ``(n_streams,) int8``.
+class Decisions(Columns):
+    """Verdict, decision and reason per stream, their codes, ``(n_streams,) int8``.
 
     ``alarm (n_streams,) bool``: the evidence itself called for a re-training.
     """
 
+    verdict: Codes
     decision: Codes
     reason: Codes
     alarm: Bools
 
 
 def decide(
-    state: AgentState, seen: Assessment, policy: Policy, seed: int
+    state: AgentState, made: Assessment, policy: Policy, seed: int
 ) -> tuple[AgentState, Decisions]:
     """Return the state after this batch and what is to be done.
 
-    Writes age, cycle, cusum_up, cusum_down, alarms_in_a_row, episode, next_review, oldest, pending.
+    The evidence of the batch is in the state already. Writes age, cycle, cusums where they start
+    anew, alarms_in_a_row, episode, next_review, oldest, pending.
     """
     aged = replace(
         state,
-        age=state.age + 1,
-        cycle=state.cycle + 1,
-        cusum_up=seen.cusum_up,
-        cusum_down=seen.cusum_down,
+        age=state.age + np.int32(1),
+        cycle=state.cycle + np.int32(1),
+        cusum_down=_unless(made.alarms.better, state.cusum_down),
     )
     if isinstance(policy, MLMA):
-        decided, retrain, alarm, reason = _by_evidence(aged, seen, policy)
+        decided, retrain, alarm, reason = _by_evidence(aged, made, policy)
     else:
-        retrain = scheduled(policy, state.key, aged.cycle, seed)
-        decided, reason = aged, _quiet_reason(seen)
+        retrain = scheduled(policy, state.key, aged.cycle.astype(np.int64), seed)
+        decided, reason = aged, _quiet_reason(made)
         alarm = np.zeros(len(state), dtype=np.bool_)
         reason[retrain] = Reason.SCHEDULE
     wanted = retrain & ~state.pending
-    reason[retrain & state.pending] = Reason.PENDING
-    decision = np.where(wanted, Decision.RETRAIN, Decision.KEEP).astype(np.int8)
-    return replace(decided, pending=state.pending | wanted), Decisions(decision, reason, alarm)
+    if retrain.any():
+        reason[retrain & state.pending] = Reason.PENDING
+        decided = replace(decided, pending=state.pending | wanted)
+    decision = wanted * np.int8(Decision.RETRAIN)  # all others keep theirs
+    return decided, Decisions(made.verdict, decision, reason, alarm)
 
 
 def _by_evidence(
-    state: AgentState, seen: Assessment, policy: MLMA
+    state: AgentState, made: Assessment, policy: MLMA
 ) -> tuple[AgentState, Bools, Bools, Codes]:
     """Return the new state, where to re-train, where by an alarm, and why."""
-    told = np.isfinite(seen.p_value) | seen.awakened
-    in_a_row = np.where(seen.alarm, state.alarms_in_a_row + 1, state.alarms_in_a_row)
-    in_a_row = np.where(told & ~seen.alarm, 0, in_a_row)
+    alarm = made.alarm
+    told = np.isfinite(made.seen.score) | made.seen.awakened
+    in_a_row = state.alarms_in_a_row
+    if alarm.any() or in_a_row.any():
+        in_a_row = in_a_row + alarm.astype(np.int32)
+        in_a_row[told & ~alarm] = 0
     was_open = state.episode != NOT_OPEN
-    opened = seen.alarm & (in_a_row >= policy.confirm) & ~was_open & ~state.pending
+    opened = alarm & (in_a_row >= policy.confirm) & ~was_open & ~state.pending
     episode, follow_up = _followed_up(state, opened, policy)
     quiet = ~was_open & ~opened
     review, next_review = _reviewed(state, quiet, policy)
     too_old = quiet & (state.age >= state.oldest)
 
-    reason = _quiet_reason(seen)
-    reason[seen.alarm & state.pending] = Reason.PENDING
-    reason[seen.alarm & was_open] = Reason.EPISODE
+    reason = _quiet_reason(made)
+    if alarm.any():
+        reason[alarm & state.pending] = Reason.PENDING
+        reason[alarm & was_open] = Reason.EPISODE
     for where, why in (
         (review, Reason.REVIEW),
         (too_old, Reason.MAX_AGE),
         (follow_up, Reason.FOLLOW_UP),
         (opened, Reason.ALARM),
-        (opened & (seen.verdict == Verdict.IMPROVED), Reason.IMPROVED),  # two-sided
-        (opened & seen.awakened, Reason.AWAKENED),
+        (opened & made.alarms.drift, Reason.DRIFT),
+        (opened & made.alarms.common, Reason.COMMON),
+        (opened & (made.verdict == Verdict.IMPROVED), Reason.IMPROVED),  # two-sided
+        (opened & made.seen.awakened, Reason.AWAKENED),
     ):
-        reason[where] = why
-    decided = replace(
-        state,
-        cusum_up=np.where(opened, 0.0, state.cusum_up),
-        cusum_down=np.where(opened, 0.0, state.cusum_down),
-        alarms_in_a_row=np.where(opened, 0, in_a_row),
-        episode=episode,
-        next_review=next_review,
+        if where.any():
+            reason[where] = why
+    if too_old.any():
         # Asked for once: if no version comes of it, again as late as a review, not every batch.
-        oldest=np.where(too_old, state.age + float(policy.review_every), state.oldest),
+        later = state.age + np.float32(policy.review_every)
+        state = replace(state, oldest=np.where(too_old, later, state.oldest).astype(np.float32))
+    decided = replace(state, alarms_in_a_row=in_a_row, episode=episode, next_review=next_review)
+    return _anew(decided, opened), opened | follow_up | review | too_old, opened, reason
+
+
+def _anew(state: AgentState, opened: Bools) -> AgentState:
+    """Return the state in which opened alarms start their evidence anew."""
+    if not opened.any():
+        return state
+    return replace(
+        state,
+        alarms_in_a_row=np.where(opened, np.int32(0), state.alarms_in_a_row),
+        cusum_up=_unless(opened, state.cusum_up),
+        cusum_down=_unless(opened, state.cusum_down),
+        cusum_drift=_unless(opened, state.cusum_drift),
+        cusum_all=_unless(opened, state.cusum_all),
     )
-    return decided, opened | follow_up | review | too_old, opened, reason
 
 
-def _followed_up(state: AgentState, opened: Bools, policy: MLMA) -> tuple[NDArray[np.int64], Bools]:
+def _unless(gone: Bools, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the evidence, none where ``gone``."""
+    return np.where(gone, 0.0, evidence) if gone.any() else evidence
+
+
+def _followed_up(state: AgentState, opened: Bools, policy: MLMA) -> tuple[NDArray[np.int32], Bools]:
     """Return the batches since each open alarm, and where a follow-up is due now."""
     last = policy.follow_ups[-1] if policy.follow_ups else 0
-    since = np.where(state.episode != NOT_OPEN, state.episode + 1, NOT_OPEN)
-    follow_up = np.isin(since, policy.follow_ups)
-    since = np.where(since >= last, NOT_OPEN, since)
-    return np.where(opened & (last > 0), 0, since), follow_up
+    running = state.episode != NOT_OPEN
+    if not (running.any() or opened.any()):
+        return state.episode, running
+    since = state.episode + running.astype(np.int32)
+    follow_up = np.zeros(len(since), dtype=np.bool_)
+    for due in policy.follow_ups:
+        follow_up |= since == due
+    since[since >= last] = NOT_OPEN
+    if last > 0:
+        since[opened] = 0
+    return since, follow_up & running
 
 
-def _reviewed(state: AgentState, quiet: Bools, policy: MLMA) -> tuple[Bools, NDArray[np.float64]]:
+def _reviewed(state: AgentState, quiet: Bools, policy: MLMA) -> tuple[Bools, NDArray[np.float32]]:
     """Return where a review asks for a re-training, and the age of the next review."""
     due = np.flatnonzero(quiet & (state.age >= state.next_review))
     risen = np.zeros(len(state), dtype=np.bool_)
-    means, birth_level = state.reference.means[due], state.birth_level[due]
-    matters = log_level(means) - birth_level > np.log1p(policy.review_rise)
-    risen[due] = matters & (rise_p_value(means, birth_level) <= policy.review_level)
+    if not len(due):
+        return risen, state.next_review
+    moments, birth_level = state.reference.moments.rows(due), state.birth_level[due]
+    matters = moments.level() - birth_level > np.log1p(policy.review_rise)
+    risen[due] = matters & (rise_p_value(moments, birth_level) <= policy.review_level)
     next_review = state.next_review.copy()
     next_review[due] = state.age[due] + policy.review_every
     return risen, next_review
 
 
-def _quiet_reason(seen: Assessment) -> Codes:
+def _quiet_reason(made: Assessment) -> Codes:
     """Return the reason for doing nothing, by verdict."""
-    reason = np.full(len(seen.n), Reason.NONE, dtype=np.int8)
-    for verdict, why in (
-        (Verdict.WAITING, Reason.WAITING),
-        (Verdict.UNCLEAR, Reason.UNCLEAR),
-        (Verdict.IMPROVED, Reason.IMPROVED),
-        (Verdict.DEGRADED, Reason.GATHERING),
-    ):
-        reason[seen.verdict == verdict] = why
+    reason = made.seen.why.copy()
+    if made.alarms.better.any() or made.alarms.batch.any():
+        reason[made.verdict == Verdict.IMPROVED] = Reason.IMPROVED
+    degraded = made.verdict == Verdict.DEGRADED
+    if degraded.any():
+        reason[degraded] = Reason.GATHERING
+        reason[degraded & made.alarms.shared & ~made.alarms.own] = Reason.COMMON
     return reason

@@ -5,51 +5,181 @@ with new references. Next is the commit.
 """
 
 from dataclasses import replace
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.domain.batches import LossBatch
 from mlma.domain.chance import uniforms
+from mlma.domain.profiles import ProfileMoments
 from mlma.domain.settings import MLMA
-from mlma.domain.state import NOT_OPEN, AgentState, HeldOut, ReferenceState
-from mlma.domain.verdicts import Verdict
-from mlma.stats.levels import log_level
+from mlma.domain.state import (
+    NOT_OPEN,
+    AgentState,
+    HeldOut,
+    LossWindow,
+    ReferenceState,
+    Waiting,
+)
+from mlma.domain.verdicts import Reason, Verdict
+from mlma.stats.calendar import class_count
+from mlma.stats.cusum import OVERSHOOT
+from mlma.stats.moments import absorbed, moments_of, released
+from mlma.stats.profile import profile_of, profile_updated
+from mlma.stats.registry import batch_test
 from mlma.steps.assess import Assessment
+from mlma.steps.compare import Incoming, eased_losses
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _AGE_DRAW = -2
 
+RISING = 0.05
+"""While the evidence is such that a healthy stream's is rarely higher, batches wait outside."""
+
+WINSOR = 3.0
+"""A batch enters no further from the expected log mean than so many standard errors."""
 
 AGE_SPREAD = 0.25
 """Share of the review age by which ages vary from version to version."""
 
 
-def absorb(
-    state: AgentState, batch: LossBatch, difficulty: Floats, seen: Assessment, policy: MLMA
-) -> AgentState:
-    """Return the state whose references have taken in the batches that were not degraded.
+def absorb(state: AgentState, incoming: Incoming, made: Assessment, policy: MLMA) -> AgentState:
+    """Return the state whose references have taken in the batches that are known to be healthy.
 
-    While follow-ups are due the reference waits, unless it is still too small to tell anything.
-    Writes reference and birth_level.
+    A batch that adds to evidence which is still growing waits outside: a reference that follows a
+    rise while the evidence for it adds up would never see it. If the evidence dissolves, the
+    waiting batches were healthy and enter after all, so that the reference is not biased towards
+    low losses; if it becomes an alarm they are dropped. A batch that stands above its reference
+    together with its group, while a finding is open, never enters: it is an event. While follow-ups
+    are due the reference takes in nothing, unless it is still too small to tell anything. Writes
+    reference and birth_level.
     """
-    count = state.reference.rolling.count()
-    growing = count < policy.min_reference_batches
-    healthy = np.isfinite(seen.loss) & (seen.verdict != Verdict.DEGRADED) & ~seen.alarm
-    accepted = healthy & ((state.episode == NOT_OPEN) | growing)
+    count = made.seen.count
+    suspect = _suspect(state, made, policy)
+    usable = np.isfinite(made.seen.logs) & (made.seen.why != Reason.EXCLUDED)
+    usable &= ~made.alarms.shared
+    usable &= (state.episode == NOT_OPEN) | (count < policy.min_reference_batches)
     if policy.reference == "fixed":
-        accepted &= count < policy.reference_batches
-    rows = np.flatnonzero(accepted)
-    reference = _appended(state.reference, rows, batch, difficulty)
-    if policy.reference == "anchored":
-        reference = _anchored(reference, rows)
-    newborn = np.isnan(state.birth_level) & (count + accepted >= policy.min_reference_batches)
-    born = np.flatnonzero(newborn)
-    birth_level = state.birth_level.copy()
-    birth_level[born] = log_level(reference.means[born])
-    return replace(state, reference=reference, birth_level=birth_level)
+        usable &= count < policy.reference_batches
+    alarm = made.alarm
+    away, moved = _deviation(made, policy)
+    reference = _released(state.reference, usable & ~suspect, alarm, policy)
+    taken = usable & ~suspect
+    moments = absorbed(
+        reference.moments,
+        made.seen.centre + away if moved.any() else made.seen.logs,
+        incoming.batch.calendar,
+        taken=taken,
+        positive=made.seen.loss > 0,
+        moved=moved,
+        cap=policy.reference_batches,
+    )
+    waiting = _with_more(reference.waiting, usable & suspect & ~alarm, away)
+    window = _appended(reference.window, np.flatnonzero(taken), incoming)
+    profile = _profiled(reference.slot_profile, taken, incoming, policy)
+    level, new_count = moments.level(), moments.count()
+    known = new_count >= policy.min_reference_batches
+    anchor = _anchored(reference.anchor_level, level, new_count, made.seen.variance, policy)
+    newborn = np.isnan(state.birth_level) & known
+    birth_level = state.birth_level
+    if newborn.any():
+        birth_level = np.where(newborn, level, birth_level)
+    return replace(
+        state,
+        reference=ReferenceState(moments, waiting, anchor, window, profile),
+        birth_level=birth_level,
+    )
+
+
+def _suspect(state: AgentState, made: Assessment, policy: MLMA) -> Bools:
+    """Return where the batch is degraded, or evidence against the stream is growing."""
+    sums = made.sums
+    highest = np.maximum(np.maximum(sums.up, sums.drift), sums.all)
+    if policy.accumulate == "e_process":
+        limit = log(1 + 1 / RISING)
+    else:
+        limit = -log(RISING) / (2 * policy.allowance) - OVERSHOOT
+    suspect = (highest > limit) & (state.reference.waiting.batches < policy.reference_batches)
+    degraded = made.verdict == Verdict.DEGRADED
+    return np.asarray(suspect | degraded | made.alarm)
+
+
+def _deviation(made: Assessment, policy: MLMA) -> tuple[Floats, Bools]:
+    """Return the winsorised deviation of each log mean from the expected one; which were moved."""
+    seen = made.seen
+    away, spread = seen.logs - seen.centre, seen.spread
+    if batch_test(policy.test).memory != "means":
+        spread = np.sqrt(seen.variance)
+    limit = WINSOR * spread
+    with np.errstate(invalid="ignore"):
+        moved = np.abs(away) > limit
+    if moved.any():
+        moved &= (seen.count >= policy.min_reference_batches) & (limit > 0)
+    if moved.any():
+        away = np.where(moved, np.clip(away, -limit, limit), away)
+    return away, moved
+
+
+def _released(reference: ReferenceState, calm: Bools, alarm: Bools, policy: MLMA) -> ReferenceState:
+    """Return the references with waiting batches taken in where calm, dropped where alarmed."""
+    waiting = reference.waiting
+    going = np.flatnonzero((calm | alarm) & (waiting.batches > 0))
+    if not len(going):
+        return reference
+    entering = going[calm[going]]
+    moments = reference.moments
+    if len(entering):
+        held = waiting.rows(entering)
+        merged = released(
+            moments.rows(entering),
+            held.batches.astype(np.float64),
+            held.total.astype(np.float64),
+            held.squares.astype(np.float64),
+            policy.reference_batches,
+        )
+        moments = moments.with_rows(entering, merged)
+    empty = waiting.with_rows(going, Waiting.none(len(going)))
+    return replace(reference, moments=moments, waiting=empty)
+
+
+def _with_more(waiting: Waiting, more: Bools, away: Floats) -> Waiting:
+    """Return what waits, with this batch where ``more``."""
+    rows = np.flatnonzero(more)
+    if not len(rows):
+        return waiting
+    held, deviation = waiting.rows(rows), np.nan_to_num(away[rows]).astype(np.float32)
+    longer = Waiting(
+        held.batches + np.float32(1), held.total + deviation, held.squares + deviation**2
+    )
+    return waiting.with_rows(rows, longer)
+
+
+def _anchored(
+    anchor: Floats, level: Floats, count: Floats, variance: Floats, policy: MLMA
+) -> Floats:
+    """Return the best level since the last re-training.
+
+    An anchor whose reference is still growing follows it. Afterwards it only moves down, and only
+    by what the level lies further below it than its standard error: the lowest of many levels is
+    low by chance.
+    """
+    known = count >= policy.min_reference_batches
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = variance * 2 / count
+    moved: Floats = np.sqrt(error, out=error)
+    moved += level
+    moved = np.fmin(anchor, moved, out=moved)  # an error that is not known moves nothing
+    fresh = np.isnan(anchor) | (count < policy.reference_batches)
+    fresh &= known
+    if fresh.any():
+        moved = np.where(fresh, level, moved)
+    unknown = ~known & np.isnan(anchor)
+    if unknown.any():
+        moved[unknown] = np.nan
+    return moved
 
 
 def deploy(
@@ -70,23 +200,27 @@ def deploy(
     """
     old = state.rows(rows)
     next_review, oldest = _ages(old, policy, seed)
-    reference = _restarted(old.reference, held_out)
-    known = reference.rolling.count() >= policy.min_reference_batches
+    reference = _restarted(old.reference, held_out, policy)
+    known = reference.moments.count() >= policy.min_reference_batches
+    level = np.where(known, reference.moments.level(), np.nan)
     episode = old.episode
     if provisional is not None and policy.follow_ups:
-        episode = np.where(provisional & (episode == NOT_OPEN), 0, episode)
+        episode = np.where(provisional & (episode == NOT_OPEN), np.int32(0), episode)
+    nothing = np.zeros(len(rows))
     new = replace(
         old,
-        reference=reference,
+        reference=replace(reference, anchor_level=level),
         age=np.zeros_like(old.age),
-        version=old.version + 1,
-        cusum_up=np.zeros_like(old.cusum_up),
-        cusum_down=np.zeros_like(old.cusum_down),
+        version=old.version + np.int32(1),
+        cusum_up=nothing,
+        cusum_down=nothing,
+        cusum_drift=nothing,
+        cusum_all=nothing,
         alarms_in_a_row=np.zeros_like(old.alarms_in_a_row),
         episode=episode,
-        birth_level=np.where(known, log_level(reference.means), np.nan),
-        next_review=next_review,
-        oldest=oldest,
+        birth_level=level,
+        next_review=next_review.astype(np.float32),
+        oldest=oldest.astype(np.float32),
         pending=np.zeros_like(old.pending),
     )
     return state.with_rows(rows, new)
@@ -101,63 +235,76 @@ def _ages(old: AgentState, policy: MLMA, seed: int) -> tuple[Floats, Floats]:
     review_age = np.inf if policy.review_age is None else float(policy.review_age)
     max_age = np.inf if policy.max_age is None else float(policy.max_age)
     sooner = min(review_age, max_age)
-    draw = uniforms(seed, old.key, _AGE_DRAW - old.version)
+    draw = uniforms(seed, old.key, _AGE_DRAW - old.version.astype(np.int64))
     share = np.where(old.version == 0, -draw, AGE_SPREAD * (2 * draw - 1))
     shift = share * (sooner if np.isfinite(sooner) else 0.0)
     return review_age + shift, max_age + shift
 
 
-def _restarted(old: ReferenceState, held_out: HeldOut | None) -> ReferenceState:
-    n, places = old.means.shape
-    slots = None if old.losses is None else old.losses.shape[2]
-    fresh = ReferenceState.empty(n, places, slots)
+def _restarted(old: ReferenceState, held_out: HeldOut | None, policy: MLMA) -> ReferenceState:
+    places, n_classes = policy.reference_batches, old.moments.n_classes
+    fresh = empty_reference(len(old.anchor_level), policy, _slots_of(old))
     if held_out is None:
         return fresh
     means = (held_out.means() / held_out.difficulty)[:, -places:]
-    taken = means.shape[1]
-    filled, calendar = fresh.means.copy(), fresh.calendar.copy()
-    filled[:, :taken], calendar[:, :taken] = means, held_out.calendar[:, -places:]
-    losses = fresh.losses
-    if losses is not None:
-        losses = losses.copy()
-        losses[:, :taken] = (held_out.losses / held_out.difficulty[:, :, None])[:, -places:]
-    place = np.full(n, taken % places, dtype=np.int64)
-    return ReferenceState(filled, calendar, losses, place, filled, calendar, losses)
+    calendar = held_out.calendar[:, -places:]
+    window, profile = fresh.window, fresh.slot_profile
+    losses = (held_out.losses / held_out.difficulty[:, :, None])[:, -places:]
+    if window is not None:
+        window = _filled(window, losses, calendar)
+    if profile is not None:
+        profile = profile_of(losses, calendar, n_classes)
+    moments = moments_of(means, calendar, n_classes)
+    return replace(fresh, moments=moments, window=window, slot_profile=profile)
 
 
-def _appended(
-    reference: ReferenceState, rows: Ints, batch: LossBatch, difficulty: Floats
-) -> ReferenceState:
-    """Return the rolling windows with one batch more; the oldest leaves where it is full."""
-    at = reference.place[rows]
-    eased = batch.losses[rows] / difficulty[rows, None]
-    means, calendar = reference.means.copy(), reference.calendar.copy()
-    means[rows, at] = LossBatch(eased, batch.calendar[rows]).mean()
-    calendar[rows, at] = batch.calendar[rows]
-    losses = reference.losses
-    if losses is not None:
-        losses = losses.copy()
-        losses[rows, at] = eased
-    place = reference.place.copy()
-    place[rows] = (at + 1) % means.shape[1]
-    return replace(reference, means=means, calendar=calendar, losses=losses, place=place)
+def empty_reference(n_streams: int, policy: MLMA, slots: int) -> ReferenceState:
+    """Return empty references, with what the test of the policy remembers."""
+    memory, n_classes = batch_test(policy.test).memory, class_count(policy.calendar)
+    window = profile = None
+    if memory == "losses":
+        window = LossWindow.empty(n_streams, policy.reference_batches, slots)
+    if memory == "profile":
+        profile = ProfileMoments.empty(n_streams, n_classes, slots)
+    return ReferenceState.empty(n_streams, n_classes, window, profile)
 
 
-def _anchored(reference: ReferenceState, rows: Ints) -> ReferenceState:
-    """Return the references whose anchor follows the rolling window where that one is better.
+def _slots_of(reference: ReferenceState) -> int:
+    if reference.window is not None:
+        return int(reference.window.losses.shape[2])
+    profile = reference.slot_profile
+    return 0 if profile is None else int(profile.profile.shape[2])
 
-    An anchor that is still growing follows in any case: a few good batches at the start would
-    otherwise stay the whole reference.
-    """
-    rolling, anchor = reference.means[rows], reference.anchor_means[rows]
-    filled, held = np.isfinite(rolling).sum(axis=1), np.isfinite(anchor).sum(axis=1)
-    lower = ~(log_level(rolling) > log_level(anchor))
-    better = (filled > held) | ((filled == held) & lower)
-    at = rows[better]
-    means, calendar = reference.anchor_means.copy(), reference.anchor_calendar.copy()
-    means[at], calendar[at] = reference.means[at], reference.calendar[at]
-    losses = reference.anchor_losses
-    if losses is not None and reference.losses is not None:
-        losses = losses.copy()
-        losses[at] = reference.losses[at]
-    return replace(reference, anchor_means=means, anchor_calendar=calendar, anchor_losses=losses)
+
+def _profiled(
+    profile: ProfileMoments | None, taken: Bools, incoming: Incoming, policy: MLMA
+) -> ProfileMoments | None:
+    """Return the slot profiles after a batch."""
+    if profile is None:
+        return None
+    loss = incoming.batch.mean()
+    eased = loss if incoming.difficulty is None else loss / incoming.difficulty
+    batch = eased_losses(loss, eased, incoming.batch)
+    return profile_updated(profile, batch, taken, policy.reference_batches)
+
+
+def _filled(window: LossWindow, losses: Floats, calendar: NDArray[np.int8]) -> LossWindow:
+    """Return windows that hold some batches, oldest first."""
+    kept, classes = window.losses.copy(), window.calendar.copy()
+    taken, places = losses.shape[1], kept.shape[1]
+    kept[:, :taken], classes[:, :taken] = losses, calendar
+    return LossWindow(kept, classes, np.full(len(kept), taken % places, dtype=np.int32))
+
+
+def _appended(window: LossWindow | None, rows: Ints, incoming: Incoming) -> LossWindow | None:
+    """Return the windows with one batch more; the oldest leaves where it is full."""
+    if window is None:
+        return None
+    at, batch = window.place[rows], incoming.batch
+    eased = batch.losses[rows]
+    if incoming.difficulty is not None:
+        eased = eased / incoming.difficulty[rows, None]
+    losses, calendar, place = window.losses.copy(), window.calendar.copy(), window.place.copy()
+    losses[rows, at], calendar[rows, at] = eased, batch.calendar[rows]
+    place[rows] = (at + 1) % losses.shape[1]
+    return LossWindow(losses, calendar, place)
