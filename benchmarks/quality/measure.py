@@ -97,6 +97,7 @@ def measure_calm(detectors: Sequence[Detector], worlds: Sequence[World], into: F
 
 def measure_breaks(detectors: Sequence[Detector], worlds: Sequence[World], into: Figures) -> None:
     """Write down how planted breaks are found, and what is planted."""
+    fleet = side_by_side(worlds)
     for name, pairs in played(detectors, worlds, into):
         made, seen = pooled(pairs)
         where = seen.name
@@ -104,13 +105,13 @@ def measure_breaks(detectors: Sequence[Detector], worlds: Sequence[World], into:
         into.add(name, "false re-trainings", where, again)
         into.add(name, "streams", where, seen.shape[1])
         into.add(name, "events", where, scores.counted(seen).sum())
-        all_of = scores.event_scores(made.alarms, seen)
+        all_of = scores.event_scores(made.alarms, seen, fleet)
         for figure in ("precision", "recall", "f1"):
             into.add(name, figure, where, getattr(all_of, figure))
         for kind, one in scores.kind_scores(made.alarms, seen).items():
             into.add(name, "median delay", f"{where}, {kind}", one.median_delay)
             into.add(name, "found", f"{where}, {kind}", one.found)
-    describe(side_by_side(worlds), into)
+    describe(fleet, into)
 
 
 def describe(world: World, into: Figures) -> None:

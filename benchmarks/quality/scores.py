@@ -114,19 +114,22 @@ def delays(alarms: Bools, world: World) -> Floats:
     return np.where(counted(world), waited, np.nan)
 
 
-def event_scores(alarms: Bools, world: World) -> EventScores:
+def event_scores(alarms: Bools, world: World, fleet: World | None = None) -> EventScores:
     """Return precision, recall and F1 over events: each break found counts once.
 
     Every alarm in a healthy batch is a false one; further alarms of a broken stream are neither.
+    A detector that saw a subsample of ``fleet``, richer in breaks, is scored as if it found the
+    same share of the fleet's breaks and raised false alarms in it at the same rate.
     """
-    waited = delays(alarms, world)
-    events = int(np.isfinite(waited).sum()), int(np.isinf(waited).sum())
-    false = int(alarms[healthy_batches(world)].sum())
-    found, missed = events
+    fleet = world if fleet is None else fleet
+    waited, events = delays(alarms, world), int(counted(fleet).sum())
+    told = waited[~np.isnan(waited)]
+    recall = float(np.isfinite(told).mean()) if len(told) else np.nan
+    found = events * np.nan_to_num(recall)
+    false = false_alarms_per_batch(alarms, world) * healthy_batches(fleet).sum()
     precision = found / (found + false) if found + false else np.nan
-    recall = found / (found + missed) if found + missed else np.nan
-    f1 = 2 * found / (2 * found + false + missed) if found + false + missed else np.nan
-    return EventScores(precision, recall, f1)
+    f1 = 2 * found / (found + false + events) if false + events else np.nan
+    return EventScores(float(precision), recall, float(f1))
 
 
 def kind_scores(alarms: Bools, world: World) -> dict[str, KindScores]:

@@ -29,6 +29,7 @@ EVIDENCE = ("waiting", "slot_profile.scores", "slot_profile.links", "slot_profil
 RULES = ("adaptive", "anchored", "fixed")
 START = (1.0, 0.9, 1.1, 1.05)
 LEVELS = (1.02, 0.95, 1.04, 0.97, 1.01, 0.98, 1.03, 0.99)
+BETTER = (0.8, 0.9, 0.78, 0.9, 0.79, 0.88, 0.78, 0.88, 0.79, 0.8, 0.86)
 
 
 def flat(*levels):
@@ -42,11 +43,18 @@ def fed(state, levels, policy):
     return state
 
 
-def assert_holds(state, levels, weekends=0):
-    """The reference of one stream is what these batches make, the last ones of weekends."""
+def assert_holds(state, levels, weekends=0, entered=0):
+    """The reference of one stream is what these batches make, the last ones of weekends.
+
+    The last ``entered`` came in one by one; they move the typical loss as they move a mean.
+    """
     means = np.array([levels], dtype=float)
     weekend = (np.arange(means.size) >= means.size - weekends).astype(np.int8)
     expected = arrays(moments_of(means, weekend[None], 2))
+    logs, first = np.log(means[0]), means.size - entered
+    if entered:
+        start = first * np.median(logs[:first]) if first else 0.0
+        expected["typical"] = np.array([(start + logs[first:].sum()) / logs.size])
     got = arrays(state.reference.moments)
     for name, column in expected.items():
         np.testing.assert_allclose(got[name], column, rtol=1e-9, atol=1e-12, err_msg=name)
@@ -77,7 +85,7 @@ def test_a_reference_below_its_cap_is_all_its_healthy_batches_with_equal_weights
     state = started(policy, flat(*START))
     for day in range(1, len(LEVELS) + 1):
         state = fed(state, LEVELS[day - 1 : day], policy)
-        assert_holds(state, (*START, *LEVELS[:day]))
+        assert_holds(state, (*START, *LEVELS[:day]), entered=day)
 
 
 def test_from_its_cap_on_older_batches_lose_their_weight():
@@ -108,12 +116,12 @@ def test_an_anchor_is_the_best_level_and_is_forgotten_with_a_new_version():
     policy = quiet(reference="anchored", **SMALL)
     state = started(policy, flat(*START))
     np.testing.assert_allclose(state.reference.anchor_level, np.log(START).mean())
-    better = fed(state, (0.72, 0.68, 0.7, 0.69, 0.71, 0.7), policy)
+    better = fed(state, BETTER, policy)
     anchor = better.reference.anchor_level
     assert (anchor < state.reference.anchor_level).all()
     # Lower than the anchor by chance is not lower: it follows up to a standard error.
     assert (anchor > better.reference.moments.level()).all()
-    worse = fed(better, (0.75, 0.8, 0.85, 0.88), policy)
+    worse = fed(better, (0.9, 0.95, 0.97, 0.92), policy)
     assert (worse.reference.moments.level() > anchor).all()
     assert (worse.reference.anchor_level <= anchor).all()
     new = deploy(worse, np.array([0]), held_out_of(flat(2.0, 2.1, 1.9, 2.0)), policy, seed=0)
@@ -155,7 +163,7 @@ def test_a_fixed_reference_stays_as_it_started():
 
 def test_a_fixed_reference_from_production_is_the_first_batches():
     policy = quiet(reference="fixed", reference_from="production", **SMALL)
-    assert_holds(fed(started(policy, flat(1.0)), LEVELS, policy), LEVELS[:4])
+    assert_holds(fed(started(policy, flat(1.0)), LEVELS, policy), LEVELS[:4], entered=4)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -244,12 +252,12 @@ def test_batches_wait_while_evidence_grows_and_enter_together_when_it_dissolves(
     assert rising.reference.moments.count()[0] == min(28, count + 4 - waiting)
     level = rising.reference.moments.level()
     assert (suspected(rising, policy, (0.3,)).reference.moments.level() == level).all()
-    calm = suspected(rising, policy, (-0.4, -0.3))
+    calm = suspected(rising, policy, (-0.15, -0.15))
     assert calm.reference.waiting.batches.tolist() == [0]
     # The waiting batches were 25 % above: what enters is higher than the calm batches alone.
     nothing = replace(rising.reference, waiting=state.reference.waiting)
     forgotten = replace(rising, reference=nothing, cusum_up=np.zeros(1), cusum_all=np.zeros(1))
-    alone = suspected(forgotten, policy, (-0.4, -0.3))
+    alone = suspected(forgotten, policy, (-0.15, -0.15))
     assert (calm.reference.moments.level() > alone.reference.moments.level() + 0.01).all()
 
 
@@ -297,7 +305,7 @@ def test_a_batch_that_gathers_to_degraded_is_not_absorbed_either(rng):
 
 
 def test_a_batch_far_below_the_reference_enters_no_further_than_three_standard_errors(rng):
-    policy = quiet(test="batch_t")
+    policy = quiet(test="batch_t", allowance=0.25)  # one such batch alone does not wait
     state = started(policy, gamma(rng, 1, 20, SLOTS))
     after, news = cycle(state, np.full((1, SLOTS), 0.05), policy)
     old, new = state.reference.moments, after.reference.moments
@@ -308,11 +316,73 @@ def test_a_batch_far_below_the_reference_enters_no_further_than_three_standard_e
     assert 0 < new.outlying[0] < 0.1
 
 
+def test_a_batch_far_below_the_reference_waits_as_one_that_is_three_standard_errors_below(rng):
+    policy = quiet(test="batch_t")
+    state = started(policy, gamma(rng, 1, 20, SLOTS))
+    after, news = cycle(state, np.full((1, SLOTS), 0.05), policy)
+    waiting = after.reference.waiting
+    assert waiting.batches.tolist() == [1]
+    np.testing.assert_allclose(waiting.total, -WINSOR * news.spread, rtol=1e-6)
+    assert healthy_part(after).keys() == healthy_part(state).keys()
+    for name, column in healthy_part(state).items():
+        np.testing.assert_array_equal(healthy_part(after)[name], column, err_msg=name)
+
+
+def test_low_batches_wait_as_high_ones_do_and_enter_together_when_the_evidence_dissolves(rng):
+    policy = quiet()
+    state = suspected(started(policy, gamma(rng, 1, 28, SLOTS)), policy, (0.0,))
+    falling = suspected(state, policy, (-0.2,) * 5)
+    waiting = falling.reference.waiting.batches[0]
+    assert 1 <= waiting < 5  # the first ones entered before anything was suspected
+    count = state.reference.moments.count()[0]
+    assert falling.reference.moments.count()[0] == min(28, count + 5 - waiting)
+    level = falling.reference.moments.level()
+    longer = suspected(falling, policy, (-0.2,))
+    assert (longer.reference.moments.level() == level).all()
+    assert longer.reference.waiting.batches.tolist() == [waiting + 1]
+    calm = suspected(falling, policy, (0.12, 0.12, 0.12))
+    assert calm.reference.waiting.batches.tolist() == [0]
+    # The waiting batches were 20 % below: what enters is lower than the calm batches alone.
+    nothing = replace(falling.reference, waiting=state.reference.waiting)
+    forgotten = replace(falling, reference=nothing, cusum_down=np.zeros(1))
+    alone = suspected(forgotten, policy, (0.12, 0.12, 0.12))
+    assert (calm.reference.moments.level() < alone.reference.moments.level() - 0.01).all()
+
+
+def test_what_rises_and_what_falls_by_as_many_standard_errors_waits_as_long():
+    policy = quiet(min_reference_batches=3)
+    start = np.exp([-0.15, -0.05, 0.05, 0.15])  # symmetric: no skewness
+
+    def waiting(side):
+        state, made = started(policy, flat(*start)), []
+        for away in (0.28, 0.28, 0.28, -0.28, -0.28, -0.28, 0.14, 0.14):
+            state = fed(state, (np.exp(side * away),), policy)
+            made.append(int(state.reference.waiting.batches[0]))
+        return made
+
+    assert waiting(1) == waiting(-1)
+    assert max(waiting(1)) > waiting(1)[-1] == 0
+
+
+@pytest.mark.parametrize("fall", [0.2, 0.7])
+def test_low_batches_enter_at_the_latest_with_the_batch_after_they_are_an_improvement(fall, rng):
+    policy = quiet()
+    state = started(policy, gamma(rng, 1, 28, SLOTS))
+    old = state.reference.moments.level()
+    usual, told = np.exp(state.reference.moments.mean[0, 0]), []
+    while "IMPROVED" not in told[:-1] and len(told) < 12:
+        state, news = cycle(state, np.full((1, SLOTS), usual * (1 - fall)), policy)
+        told += verdicts(news.verdict)
+    assert told == ["HEALTHY"] * (len(told) - 2) + ["IMPROVED", "HEALTHY"]
+    assert state.reference.waiting.batches[0] <= 1
+    assert (state.reference.moments.level() < old - 0.05).all()
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 def test_what_the_reference_takes_in_does_not_depend_on_the_margin(margin):
     policy = quiet(min_reference_batches=3, margin=margin)
     state = fed(started(policy, flat(*START)), LEVELS, policy)
-    assert_holds(state, (*START, *LEVELS))
+    assert_holds(state, (*START, *LEVELS), entered=len(LEVELS))
 
 
 @pytest.mark.parametrize("rule", ["adaptive", "anchored"])
@@ -360,7 +430,7 @@ def test_losses_are_absorbed_relative_to_their_difficulty():
     policy = quiet(min_reference_batches=3)
     state = started(policy, flat(*START))
     after, _ = cycle(state, flat(4.0)[:, 0], policy, difficulty=np.array([4.1]))
-    assert_holds(after, (*START, 4.0 / 4.1))
+    assert_holds(after, (*START, 4.0 / 4.1), entered=1)
 
 
 def test_the_birth_level_is_set_at_deployment_or_as_soon_as_the_reference_is_large_enough(rng):

@@ -25,7 +25,7 @@ def slow_mean_test(loss, calendar, means, classes, prior=NOTHING):
     """One stream, as one would do it on paper: statistic, spread, df, level."""
     filled = [(x, c) for x, c in zip(means, classes, strict=True) if not math.isnan(x)]
     positive = [math.log(x) for x, _ in filled if x > 0]
-    floor = sum(positive) / len(positive) + math.log(0.01)
+    floor = float(np.median(positive)) + math.log(0.01)
     logs = [(max(math.log(x), floor) if x > 0 else floor, c) for x, c in filled]
     z = max(math.log(loss), floor) if loss > 0 else floor
     groups = {c: [v for v, k in logs if k == c] for c in {c for _, c in logs}}

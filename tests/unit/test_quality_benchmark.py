@@ -73,6 +73,17 @@ def test_each_break_found_counts_once_and_each_false_alarm_every_time():
     assert made.f1 == pytest.approx(1 / 3)
 
 
+def test_a_subsample_rich_in_breaks_does_not_flatter_the_precision():
+    fleet = hand_made([20, *[None] * 9])
+    alarms = alarmed(10, (22, 0), *((30, stream) for stream in range(1, 10)))
+    few = fleet.of(np.arange(2))
+    seen = scores.event_scores(alarms[:, :2], few)
+    whole = scores.event_scores(alarms, fleet)
+    as_if = scores.event_scores(alarms[:, :2], few, fleet)
+    assert (seen.precision, whole.precision) == pytest.approx((0.5, 0.1))
+    assert as_if.precision == pytest.approx(0.1, abs=0.02)
+
+
 def test_a_perfect_detector_has_an_f1_of_one_and_one_that_never_alarms_of_zero():
     world = hand_made([20, None])
     assert scores.event_scores(alarmed(2, (22, 0)), world).f1 == 1.0

@@ -152,9 +152,10 @@ def test_negative_batch_of_the_reference_is_an_empty_place():
     assert np.isnan([none.p_value[0], none.reference_loss[0], none.effect[0]]).all()
 
 
-def test_single_outlier_in_the_reference_is_moved_to_the_fence_and_lifts_no_floor():
+@pytest.mark.parametrize("outlier", [1e6, 1e16, 1e300])
+def test_single_outlier_in_the_reference_is_moved_to_the_fence_and_lifts_no_floor(outlier):
     logs = np.log([1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8])
-    with_outlier = np.append(logs, np.log(1e6))
+    with_outlier = np.append(logs, np.log(outlier))
     middle = np.median(with_outlier)
     spread = 1.482602218505602 * np.median(np.abs(with_outlier - middle))
     expected = np.exp(np.mean(np.append(logs, middle + 4 * spread)))

@@ -21,12 +21,13 @@ BLOCK = 65_536
 """Streams in a block: a column of them is 512 KiB."""
 
 
-def in_blocks(function: Callable[[slice], C], n_streams: int) -> C:
+def in_blocks(function: Callable[[slice], C], n_streams: int, *, whole: bool = False) -> C:
     """Return ``function`` of all rows, by as many threads as there are cores.
 
     NumPy lets go of the interpreter while it computes. Answers do not depend on the threads.
+    ``whole`` = in one block, for what looks at all streams together.
     """
-    rows = _block_rows(n_streams)
+    rows = [slice(0, n_streams)] if whole else _block_rows(n_streams)
     first = function(rows[0])
     if len(rows) == 1:
         return first

@@ -3,7 +3,7 @@
 Library, replay and live service run this same cycle; only clock, source and store differ.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,15 @@ from mlma.domain.settings import MLMA, Policy
 from mlma.domain.state import AgentState
 from mlma.domain.verdicts import CycleRecord, Evidence
 from mlma.stats.dial import WEEK, limits_of
-from mlma.steps.assess import Sums, added_up, alarmed, judged, with_groups
+from mlma.stats.registry import batch_test
+from mlma.steps.assess import Weighed, added_up, alarmed, judged, with_sums
 from mlma.steps.audit import audited
+from mlma.steps.coincide import coincide
 from mlma.steps.compare import Compared, Incoming, compare, prior_for, reference_logs
 from mlma.steps.decide import Decisions, decide
-from mlma.steps.find import coincide, find, findings
+from mlma.steps.find import find, findings
 from mlma.steps.refer import absorb, empty_reference
-from mlma.steps.separate import OwnParts, separate
+from mlma.steps.separate import own_parts, separate
 from mlma.steps.show import shown
 
 Floats = NDArray[np.float64]
@@ -65,46 +67,46 @@ def run_cycle(
 ) -> Cycled:
     """Return streams and fleet after one loss batch per stream, and what was seen and decided.
 
-    Steps that need no other stream run block by block: they are marked so below. Re-training is not
-    part of the cycle: it comes back later as `mlma.steps.refer.deploy`.
+    Steps that need no other stream run block by block (`in_blocks`). Re-training is not part of the
+    cycle: it comes back later as `mlma.steps.refer.deploy`.
     """
     monitor, n = monitor_of(policy), len(state)
     limits = limits_of(monitor, batches_per_week)
     prior = prior_for(state, incoming, monitor)
-    seen = in_blocks(lambda at: compare(state.rows(at), incoming.rows(at), monitor, prior), n)
-    own, common = separate(seen.score, seen.drift, state.key, groups, wanted=monitor.common)
-    fleet, found = find(fleet, common, monitor, limits)
-    sums = in_blocks(lambda at: added_up(state.rows(at), seen.rows(at), own.rows(at), monitor), n)
-    alarms = alarmed(own, seen, sums, found=found, groups=groups, policy=monitor, limits=limits)
-    fleet, found, together = coincide(fleet, found, alarms.own, groups, monitor)
-    if together.any():
-        alarms = with_groups(alarms, together)
-    rise = seen.logs - seen.centre if found.told else seen.score
-    noted = findings(found, common, fleet, groups, rise=rise, own=alarms.own)
-    fleet = audited(fleet, own.score, alarms.own, alarms.better, limits)
-
-    summed = replace(
-        state,
-        cusum_up=sums.up,
-        cusum_down=sums.down,
-        cusum_drift=sums.drift,
-        cusum_all=sums.all,
+    seen = in_blocks(
+        lambda at: compare(state.rows(at), incoming.rows(at), monitor, prior),
+        n,
+        whole=batch_test(monitor.test).memory == "profile",  # it pools over what it is given
     )
+    layers, common = separate(seen.score, seen.drift, state.key, groups, wanted=monitor.common)
+    fleet, found = find(fleet, common, monitor, limits)
 
-    def finished(at: slice, before: AgentState) -> tuple[AgentState, Decisions]:
-        made = judged(seen.rows(at), own.rows(at), sums.rows(at), alarms.rows(at))
+    def weighed(at: slice) -> Weighed:
+        part = seen.rows(at)
+        own = own_parts(part.score, part.drift, tuple(layer.rows(at) for layer in layers))
+        return Weighed(own, added_up(state.rows(at), part, own, monitor))
+
+    weight = in_blocks(weighed, n)
+    alarms = alarmed(seen, weight, found=found, groups=groups, policy=monitor, limits=limits)
+    raised = alarms.own
+    fleet, found, alarms = coincide(fleet, found, alarms, groups, monitor)
+    noted = findings(found, common, fleet, groups, seen=seen, own=raised)
+    fleet = audited(fleet, weight.own.score, raised, alarms.better, limits)
+
+    def concluded(at: slice, before: AgentState) -> tuple[AgentState, Decisions]:
+        made = judged(seen.rows(at), weight.rows(at), alarms.rows(at))
         decided, decisions = decide(before, made, policy, seed)
         return absorb(decided, incoming.rows(at), made, monitor), decisions
 
-    after, decisions = changed_in_blocks(finished, summed, n)
+    after, decisions = changed_in_blocks(concluded, with_sums(state, weight.sums), n)
     reference_log = reference_logs(seen, state, incoming, monitor)
-    record = _record(seen, own, sums, decisions, reference_log)
-    return Cycled(after, fleet, record, noted, monitor)
+    return Cycled(after, fleet, _record(seen, weight, decisions, reference_log), noted, monitor)
 
 
 def _record(
-    seen: Compared, own: OwnParts, sums: Sums, decisions: Decisions, reference_log: Floats
+    seen: Compared, weight: Weighed, decisions: Decisions, reference_log: Floats
 ) -> CycleRecord:
+    own, sums = weight.own, weight.sums
     return CycleRecord(
         n=seen.n,
         loss=seen.loss,

@@ -27,8 +27,9 @@ class Moments(Columns):
         ``(n_streams,) float64``, second and third central moment within the classes, divided by
         the number of batches (not by the degrees of freedom).
     typical
-        ``(n_streams,) float64``, mean log of the positive batch means, over all classes; NaN =
-        there was none. Batch means below a hundredth of ``exp(typical)`` count as a hundredth.
+        ``(n_streams,) float64``, log of a typical positive batch mean, over all classes: the median
+        at the start, which then moves as a mean does; NaN = there was none. Batch means below a
+        hundredth of ``exp(typical)`` count as a hundredth.
     outlying
         ``(n_streams,) float32``, share of the batches that had to be winsorised.
     """

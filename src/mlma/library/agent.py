@@ -253,7 +253,7 @@ class Agent:
             A stream is unknown, or held-out losses have no times.
         """
         rows = None if held_out is None else read_losses(held_out, **self._columns)
-        names = self._named(unique_ids, rows)
+        names = self._named(unique_ids, rows, "retrained")
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         state, brought, monitor = self._state, None, monitor_of(self.policy)
         if rows is not None and names:
@@ -267,7 +267,7 @@ class Agent:
 
     def checkpoint(self, unique_ids: Iterable[str] | str | None = None) -> Checkpoint:
         """Return what is remembered of some streams, None = all: to `restore` it at a roll-back."""
-        names = self.streams if unique_ids is None else self._named(unique_ids, None)
+        names = self.streams if unique_ids is None else self._named(unique_ids, None, "checkpoint")
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         return Checkpoint(tuple(names), self._state.rows(at))
 
@@ -281,7 +281,7 @@ class Agent:
         DataError
             A stream was never observed here.
         """
-        names = self._named(checkpoint.ids, None)
+        names = self._named(checkpoint.ids, None, "restore")
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         now = self._state.rows(at)
         state, old = same_windows(self._state, checkpoint.state)
@@ -424,7 +424,9 @@ class Agent:
         empty = new_state(stream_keys(ids), monitor, slots)
         return deploy(empty, np.arange(len(ids)), None, monitor, self.seed)
 
-    def _named(self, unique_ids: Iterable[str] | str | None, rows: LossRows | None) -> list[str]:
+    def _named(
+        self, unique_ids: Iterable[str] | str | None, rows: LossRows | None, call: str
+    ) -> list[str]:
         if isinstance(unique_ids, str):
             unique_ids = [unique_ids]
         if unique_ids is not None:
@@ -436,7 +438,7 @@ class Agent:
         unknown = [name for name in names if name not in self._row]
         if unknown:
             raise DataError(
-                f"`retrained` names {len(unknown)} streams that were never observed: "
+                f"`{call}` names {len(unknown)} streams that were never observed: "
                 f"{first_three(unknown)}. Known: {first_three(self._row) or 'none'}.",
             )
         return names

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlma.domain.batches import LossBatch, ReferenceBatch, TestOutcome
 from mlma.domain.moments import Moments
-from mlma.stats.moderation import NOTHING, Prior, fleet_prior, moderated
-from mlma.stats.moments import SMALLEST_SD, Expectation, expectation, log_means, moments_of
+from mlma.stats.moderation import NOTHING, SMALLEST_SD, Prior, fleet_prior, moderated
+from mlma.stats.moments import Expectation, expectation, log_means, moments_of
 from mlma.stats.normal_scores import normal_scores
 from mlma.stats.tails import normal_p
 

@@ -76,14 +76,21 @@ def group_common(score: Floats, codes: Codes, n_groups: int, above: Floats) -> C
     [0.0, 2.0]
     """
     member = np.flatnonzero(np.isfinite(score) & (codes >= 0))
-    order = member[np.argsort(codes[member], kind="stable")]
-    sizes = np.bincount(codes[order], minlength=n_groups)
-    ends = np.cumsum(sizes)
-    location, deviation = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
-    for group in np.flatnonzero(sizes >= FEWEST_IN_GROUP):
-        rows = order[ends[group] - sizes[group] : ends[group]]
-        location[group], deviation[group] = _centre_and_deviation(score[rows])
+    values, group = score[member], codes[member]
+    sizes = np.bincount(group, minlength=n_groups)
+    location = _group_medians(values, group, sizes)
+    deviation = MAD_TO_SD * _group_medians(np.abs(values - location[group]), group, sizes)
     return _common(sizes, location, deviation, above)
+
+
+def _group_medians(values: Floats, group: Codes, sizes: NDArray[np.int64]) -> Floats:
+    """Return the median of each group, ``(n_groups,)``; NaN = fewer than eight values."""
+    ranked = values[np.lexsort((values, group))]
+    starts, large = np.cumsum(sizes) - sizes, sizes >= FEWEST_IN_GROUP
+    low, high = starts + (sizes - 1) // 2, starts + sizes // 2
+    made = np.full(len(sizes), np.nan)
+    made[large] = (ranked[low[large]] + ranked[high[large]]) / 2
+    return made
 
 
 def _centre_and_deviation(sample: Floats) -> tuple[float, float]:

@@ -21,6 +21,9 @@ MOST_STREAMS = 20_000
 LARGEST_DF = 200.0
 """Prior degrees of freedom are kept below this: no fleet is so uniform."""
 
+SMALLEST_SD = 1e-9
+"""Standard deviation of log means (a relative one) below which it is taken for rounding."""
+
 _IQR = 1.3489795003921634  # of a standard normal distribution
 
 
@@ -84,7 +87,7 @@ def moderated(variance: Floats, df: Floats, prior: Prior) -> tuple[Floats, Float
     """
     total = df + prior.df
     made = (variance * df + prior.variance * prior.df) / total
-    dead = variance == 0
+    dead = (variance <= SMALLEST_SD**2) & (df > 0)
     if dead.any():
         made[dead] = 0.0
     return made, total

@@ -20,9 +20,6 @@ Classes = NDArray[np.int8]
 LOG_FLOOR = float(np.log(1e-2))
 """Batch means below a hundredth of the typical one count as a hundredth."""
 
-SMALLEST_SD = 1e-9
-"""Standard deviation of log means (a relative one) below which it is taken for rounding."""
-
 FEWEST_FOR_SKEWNESS = 5
 """A smaller reference says nothing of its skewness."""
 
@@ -96,7 +93,7 @@ def moments_of(means: Floats, calendar: Classes, n_classes: int) -> Moments:
     """
     positive = means > 0
     logs = np.log(means, out=np.zeros_like(means), where=positive)
-    typical = ratio(np.where(positive, logs, 0.0).sum(axis=1), positive.sum(axis=1))
+    typical = row_medians(np.where(positive, logs, np.nan))
     places, outlying = _winsorised(log_means(means, typical[:, None]), calendar, n_classes)
     return _plain(places, outlying, calendar, n_classes, typical)
 
@@ -226,13 +223,15 @@ def absorbed(
     positive: Bools,
     moved: Bools,
     cap: int,
+    own: bool = False,
 ) -> Moments:
     """Return the moments with one batch more where ``taken``.
 
     Equal weights until there are ``cap`` batches; from then on exponential ones, ``2 / (m + 1)``
     for a class of ``m`` batches, which keep the effective number of batches (Kish 1965) as it is.
     The first two batches of a class always count. Updates as in Pebay (2008, eq. 2.1), written for
-    weights.
+    weights. With several classes the third moment is an approximation: its update takes the pooled
+    variance for that of the batch's class; mean and variance are exact while weights are equal.
 
     Parameters
     ----------
@@ -240,6 +239,8 @@ def absorbed(
         ``(n_streams,)`` log means from `log_means`, winsorised where ``moved``; NaN = no batch.
     calendar, taken, positive, moved
         ``(n_streams,)``; ``positive`` = the batch mean was above 0.
+    own
+        the moments belong to the caller and may be written into.
 
     >>> old = moments_of(np.exp([[0.0, 1.0]]), np.zeros((1, 2), np.int8), 1)
     >>> yes, no, day = np.ones(1, np.bool_), np.zeros(1, np.bool_), np.zeros(1, np.int8)
@@ -249,9 +250,11 @@ def absorbed(
     """
     if fast.AVAILABLE:
         held = (taken, positive, moved)
-        return _fast_absorbed(moments, logs, calendar, held, cap)
+        return _fast_absorbed(moments if own else copied(moments), logs, calendar, held, cap)
     taken = taken & np.isfinite(logs)
-    weight, mean = moments.weight.copy(), moments.mean.copy()
+    weight, mean = moments.weight, moments.mean
+    if not own:
+        weight, mean = weight.copy(), mean.copy()
     started = _awakened(moments, mean, logs, taken & positive)
     variance, third = moments.variance, moments.third
     count = moments.count()
@@ -287,15 +290,20 @@ def absorbed(
 def _fast_absorbed(
     moments: Moments, logs: Floats, calendar: Classes, held: tuple[Bools, ...], cap: int
 ) -> Moments:
-    made = Moments(**{name: column.copy() for name, column in moments.flat().items()})
     taken, positive, moved = held
-    typical = _awakened(moments, made.mean, logs, taken & positive & np.isfinite(logs))
-    made.typical[:] = typical
+    if np.isnan(moments.typical).any():
+        seen = taken & positive & np.isfinite(logs)
+        moments.typical[:] = _awakened(moments, moments.mean, logs, seen)
     fast.absorbed(
-        *(logs, calendar, taken, positive, moved, cap, made.weight, made.mean),
-        *(made.variance, made.third, made.typical, made.outlying),
+        *(logs, calendar, taken, positive, moved, cap, moments.weight, moments.mean),
+        *(moments.variance, moments.third, moments.typical, moments.outlying),
     )
-    return made
+    return moments
+
+
+def copied(moments: Moments) -> Moments:
+    """Return moments that may be written into."""
+    return Moments(**{name: column.copy() for name, column in moments.flat().items()})
 
 
 def _silence(*columns: Floats, without: Bools) -> None:

@@ -17,9 +17,10 @@ EXACT_BELOW = 8.0
 def normal_scores(t: Floats, df: Floats) -> Floats:
     """Return the normal score with the tail probability of each t statistic.
 
-    ``(n_streams,)``; NaN where either is NaN. Hill (1970, Algorithm 395) for 8 degrees of freedom
-    and more: relative error of the tail probability below 2e-5, below 1e-6 from 12 on and for
-    scores within 6; exact below 8.
+    ``(n_streams,)``; NaN where either is NaN. Exact below 8 degrees of freedom, from there on Hill
+    (1970, Algorithm 395). Largest relative error of the tail probability, for scores within 4, 6
+    and 8: 1e-5, 1e-3, 3e-2 at 8 degrees of freedom; 7e-8, 5e-5, 3e-3 at 12; 3e-8, 5e-7, 1e-4 at
+    20; 2e-10, 8e-9, 2e-7 at 50. The score itself is off by less than 3e-6 within 4, 4e-3 within 8.
 
     >>> score = normal_scores(np.array([2.0]), np.array([26.0]))
     >>> bool(abs(special.ndtr(-score[0]) / special.stdtr(26.0, -2.0) - 1) < 1e-8)

@@ -43,6 +43,14 @@ class Sums(Columns):
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed(Columns):
+    """Own parts of the scores, and the evidence with them added."""
+
+    own: OwnParts
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
 class Alarms(Columns):
     """What the evidence says; all ``(n_streams,) bool``.
 
@@ -92,16 +100,24 @@ def added_up(state: AgentState, seen: Compared, own: OwnParts, policy: MLMA) -> 
         drift = add(drift, bounded(own.drift) - error, allowance)
     return Sums(
         up=add(state.cusum_up, score, allowance),
-        down=add(state.cusum_down, -score, allowance),
+        down=add(state.cusum_down, bounded(mirrored(own.score, seen.spread, policy)), allowance),
         drift=drift,
         all=add(state.cusum_all, bounded(seen.score), allowance),
     )
 
 
+def mirrored(score: Floats, spread: Floats, policy: MLMA) -> Floats:
+    """Return the scores of a lower loss: as far below the reference as the margin lies above it."""
+    if not policy.margin:
+        return -score
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = 2 * np.log1p(policy.margin) / spread
+    return np.asarray(-score - np.nan_to_num(shift, posinf=0.0))
+
+
 def alarmed(
-    own: OwnParts,
     seen: Compared,
-    sums: Sums,
+    weight: Weighed,
     *,
     found: Found,
     groups: Groups,
@@ -109,8 +125,11 @@ def alarmed(
     limits: Limits,
 ) -> Alarms:
     """Return the alarms of all streams of the cycle."""
+    own, sums = weight.own, weight.sums
     told = np.isfinite(own.score)
-    batch = _unlikely(own.score, told, policy)
+    below = mirrored(own.score, seen.spread, policy)
+    size = np.maximum(own.score, below) if policy.side == "two-sided" else own.score
+    batch = _unlikely(size, told, policy)
     if policy.accumulate == "none":
         up = batch & (own.score > 0)
         up, drift = (batch, up & False) if policy.side == "two-sided" else (up, up & False)
@@ -131,18 +150,20 @@ def alarmed(
     return Alarms(batch, mine, drift & ~up, common & ~mine, shared, better)
 
 
-def with_groups(alarms: Alarms, together: Bools) -> Alarms:
-    """Return the alarms, those that come together with others of their group as part of it."""
+def with_sums(state: AgentState, sums: Sums) -> AgentState:
+    """Return the state with the evidence of this batch in it."""
     return replace(
-        alarms,
-        own=alarms.own & ~together,
-        drift=alarms.drift & ~together,
-        common=alarms.common | together,
+        state,
+        cusum_up=sums.up,
+        cusum_down=sums.down,
+        cusum_drift=sums.drift,
+        cusum_all=sums.all,
     )
 
 
-def judged(seen: Compared, own: OwnParts, sums: Sums, alarms: Alarms) -> Assessment:
+def judged(seen: Compared, weight: Weighed, alarms: Alarms) -> Assessment:
     """Return the assessment with the verdict on each stream's batch."""
+    own = weight.own
     verdict = np.full(len(seen.n), Verdict.HEALTHY, dtype=np.int8)
     verdict[np.isnan(own.score)] = Verdict.UNCLEAR
     if alarms.better.any():
@@ -152,7 +173,7 @@ def judged(seen: Compared, own: OwnParts, sums: Sums, alarms: Alarms) -> Assessm
     verdict[worse] = Verdict.DEGRADED
     verdict[alarms.batch & (own.score < 0)] = Verdict.IMPROVED
     verdict[(seen.why == Reason.WAITING) | (seen.n == 0)] = Verdict.WAITING
-    return Assessment(seen, own, sums, alarms, verdict)
+    return Assessment(seen, own, weight.sums, alarms, verdict)
 
 
 def tails(evidence: Floats, policy: MLMA) -> Floats:
@@ -162,14 +183,13 @@ def tails(evidence: Floats, policy: MLMA) -> Floats:
     return tail_probability(evidence, policy.allowance)
 
 
-def _unlikely(score: Floats, told: Bools, policy: MLMA) -> Bools:
+def _unlikely(size: Floats, told: Bools, policy: MLMA) -> Bools:
     """Return which batches alone are significant, across the streams of the cycle."""
     at_most = policy.level / 2 if policy.side == "two-sided" else policy.level
-    size = np.abs(score) if policy.side == "two-sided" else score
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(size >= -float(ndtri(at_most)) - 1e-9)
-    made = np.zeros(len(score), dtype=np.bool_)
-    p_value = normal_p(score[rows], policy.side)
+    made = np.zeros(len(size), dtype=np.bool_)
+    p_value = normal_p(size[rows], policy.side)
     rows, p_value = rows[p_value <= policy.level], p_value[p_value <= policy.level]
     made[rows] = rejected(p_value, policy.level, policy.multiplicity, int(told.sum()))
     return made

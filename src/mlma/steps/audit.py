@@ -31,8 +31,8 @@ def audited(
     old = fleet.audit
     told = int(np.isfinite(own).sum())
     with np.errstate(invalid="ignore"):
-        upper = np.array([float((own >= cut).sum()) for cut in _CUTS])
-        lower = np.array([float((own <= -cut).sum()) for cut in _CUTS])
+        upper = np.array([np.count_nonzero(own >= cut) for cut in _CUTS], dtype=np.float64)
+        lower = np.array([np.count_nonzero(own <= -cut) for cut in _CUTS], dtype=np.float64)
     audit = Audit(
         batches=old.batches + told,
         upper=old.upper + upper,

@@ -97,6 +97,9 @@ class Compared(Columns):
 
 def prior_for(state: AgentState, incoming: Incoming, policy: MLMA) -> Prior:
     """Return what the fleet says of variances; `NOTHING` where the test does not ask for it."""
+    calendar, n_classes = incoming.batch.calendar, state.reference.moments.n_classes
+    if calendar.min(initial=0) < 0 or calendar.max(initial=0) >= n_classes:
+        raise ValueError(f"calendar classes must be from 0 to {n_classes - 1}")
     if not batch_test(policy.test).moderated:
         return NOTHING
     rows = sampled(state.key, MOST_STREAMS)
@@ -179,9 +182,14 @@ def _by_slots(
         score = scores(outcome.p_value, outcome.statistic, policy.side)
     nothing = np.full(len(eased), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.log(outcome.reference_loss)
+        level, rise = np.log(outcome.reference_loss), np.log1p(outcome.effect)
+    logs = seen.logs
+    if state.reference.slot_profile is not None:
+        # A part of a day has another mean: what it is to the whole days is its rise.
+        logs = np.where(np.isfinite(rise), seen.centre + rise, logs)
     return replace(
         seen,
+        logs=logs,
         slot_log=level,
         score=score,
         statistic=outcome.statistic,

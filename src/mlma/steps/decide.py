@@ -5,6 +5,7 @@ Takes the state and an assessment, gives the state after the batch and the decis
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from mlma.steps.assess import Assessment
 from mlma.steps.schedule import scheduled
 
 Bools = NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,7 @@ def _by_evidence(
     """Return the new state, where to re-train, where by an alarm, and why."""
     alarm = made.alarm
     told = np.isfinite(made.seen.score) | made.seen.awakened
-    in_a_row = state.alarms_in_a_row
-    if alarm.any() or in_a_row.any():
-        in_a_row = in_a_row + alarm.astype(np.int32)
-        in_a_row[told & ~alarm] = 0
+    in_a_row = _in_a_row(state.alarms_in_a_row, alarm, told)
     was_open = state.episode != NOT_OPEN
     opened = alarm & (in_a_row >= policy.confirm) & ~was_open & ~state.pending
     episode, follow_up = _followed_up(state, opened, policy)
@@ -103,13 +102,24 @@ def _by_evidence(
     return _anew(decided, opened), opened | follow_up | review | too_old, opened, reason
 
 
+def _in_a_row(before: NDArray[np.int32], alarm: Bools, told: Bools) -> NDArray[np.int32]:
+    """Return the number of alarms in a row; what cannot be told changes nothing."""
+    rows = np.flatnonzero(alarm | (before != 0))
+    if not len(rows):
+        return before
+    made = before.copy()
+    kept = np.where(told[rows], 0, before[rows])
+    made[rows] = np.where(alarm[rows], before[rows] + 1, kept)
+    return made
+
+
 def _anew(state: AgentState, opened: Bools) -> AgentState:
     """Return the state in which opened alarms start their evidence anew."""
     if not opened.any():
         return state
     return replace(
         state,
-        alarms_in_a_row=np.where(opened, np.int32(0), state.alarms_in_a_row),
+        alarms_in_a_row=_unless(opened, state.alarms_in_a_row),
         cusum_up=_unless(opened, state.cusum_up),
         cusum_down=_unless(opened, state.cusum_down),
         cusum_drift=_unless(opened, state.cusum_drift),
@@ -117,25 +127,28 @@ def _anew(state: AgentState, opened: Bools) -> AgentState:
     )
 
 
-def _unless(gone: Bools, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the evidence, none where ``gone``."""
-    return np.where(gone, 0.0, evidence) if gone.any() else evidence
+def _unless(gone: Bools, column: NDArray[Number]) -> NDArray[Number]:
+    """Return the column, 0 where ``gone``."""
+    rows = np.flatnonzero(gone)
+    if not len(rows):
+        return column
+    made = column.copy()
+    made[rows] = 0
+    return made
 
 
 def _followed_up(state: AgentState, opened: Bools, policy: MLMA) -> tuple[NDArray[np.int32], Bools]:
     """Return the batches since each open alarm, and where a follow-up is due now."""
     last = policy.follow_ups[-1] if policy.follow_ups else 0
-    running = state.episode != NOT_OPEN
-    if not (running.any() or opened.any()):
-        return state.episode, running
-    since = state.episode + running.astype(np.int32)
-    follow_up = np.zeros(len(since), dtype=np.bool_)
-    for due in policy.follow_ups:
-        follow_up |= since == due
-    since[since >= last] = NOT_OPEN
-    if last > 0:
-        since[opened] = 0
-    return since, follow_up & running
+    due = np.zeros(len(opened), dtype=np.bool_)
+    rows = np.flatnonzero(opened | (state.episode != NOT_OPEN))
+    if not last or not len(rows):
+        return state.episode, due
+    since = np.where(opened[rows], np.int32(0), state.episode[rows] + np.int32(1))
+    due[rows] = np.isin(since, policy.follow_ups)
+    episode = state.episode.copy()
+    episode[rows] = np.where(since >= last, np.int32(NOT_OPEN), since)
+    return episode, due
 
 
 def _reviewed(state: AgentState, quiet: Bools, policy: MLMA) -> tuple[Bools, NDArray[np.float32]]:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mlma.domain.fleet import Finding, FleetState, GroupColumns
-from mlma.domain.groups import FEWEST_IN_GROUP, Groups
+from mlma.domain.groups import Groups
 from mlma.domain.settings import MLMA
 from mlma.stats.cusum import accumulated, bounded, tail_probability
 from mlma.stats.dial import Limits, group_limits
 from mlma.stats.multiplicity import adjusted_p_values
+from mlma.steps.compare import Compared
 from mlma.steps.separate import CommonParts
 
 Floats = NDArray[np.float64]
@@ -31,13 +32,6 @@ PRIOR_CYCLES = 3
 
 MEMORY = 2 / 29
 """Weight of a new cycle in the variance of a common part, once there are many."""
-
-FADING = 0.7
-"""Weight that the alarms of the cycles before keep: they count for about three cycles."""
-
-COINCIDENCE, FEWEST_ALARMS = 0.05, 3
-"""Share of a group's streams, and number of them, whose alarms within about three cycles are no
-coincidence: half a city that breaks moves its median little, and its streams alarm one by one."""
 
 NO_FINDING = -1
 
@@ -94,10 +88,13 @@ def find(
     if policy.drift:
         drift = np.minimum(_added(drift, parts.drift / deviation, policy), limit + 1)
     jump = adjusted_p_values(p_value, policy.multiplicity) <= policy.finding_level
-    alarm = told & _alarm(jump, cusum, drift, limit, policy)
+    alarm = told & _alarm(jump, cusum, limit, policy)
     was_open = old.since != NO_FINDING
+    # One healthy cycle halves the evidence of an open finding: an event that is over soon closes.
+    over = was_open & ~jump & (score < policy.allowance)
+    cusum = np.where(over, cusum / 2, cusum)
     fading = (cusum > limits.group / 2) | (drift > limits.group / 2)
-    is_open = jump | alarm | (was_open & (fading | ~told))
+    is_open = jump | alarm | (drift >= limit) | (was_open & (fading | ~told))
     groups = GroupColumns(
         batches=old.batches + told,
         variance=_variance(old, parts.score, is_open),
@@ -111,51 +108,17 @@ def find(
     return replace(fleet, groups=fleet.groups.with_rows(rows, groups), cycle=fleet.cycle + 1), found
 
 
-def _alarm(jump: Bools, cusum: Floats, drift: Floats, limit: Floats, policy: MLMA) -> Bools:
-    """Return where the evidence of a group calls for the re-training of its members."""
+def _alarm(jump: Bools, cusum: Floats, limit: Floats, policy: MLMA) -> Bools:
+    """Return where the evidence of a group calls for the re-training of its members.
+
+    A slow common drift is a finding and no alarm: which models it takes to heart, reviews tell.
+    """
     if policy.accumulate == "none":
         return jump
     if policy.false_retrainings is None:
-        tail = tail_probability(np.maximum(cusum, drift), policy.allowance)
+        tail = tail_probability(cusum, policy.allowance)
         return adjusted_p_values(tail, policy.multiplicity) <= policy.level
-    return np.asarray((cusum >= limit) | (drift >= limit))
-
-
-def coincide(
-    fleet: FleetState, found: Found, own: Bools, groups: Groups, policy: MLMA
-) -> tuple[FleetState, Found, Bools]:
-    """Return the groups after the alarms of their members, and which alarms come together.
-
-    ``own (n_streams,)``: alarms that streams raised on their own. Where so many of a group's
-    streams alarm within about three cycles that it cannot be chance, a finding opens, and the
-    alarms of this cycle are part of it.
-    """
-    together = np.zeros(len(own), dtype=np.bool_)
-    if not policy.common or groups.n_streams < FEWEST_IN_GROUP:
-        return fleet, found, together
-    alarmed, size = _per_group(own, groups), _per_group(np.ones(len(own), np.bool_), groups)
-    old = fleet.groups.rows(found.rows)
-    recent = FADING * old.recent + alarmed
-    many = recent >= np.maximum(COINCIDENCE * size, FEWEST_ALARMS)
-    opened = many & ~found.open
-    since = np.where(opened, np.where(found.was_open, found.since, fleet.cycle - 1), old.since)
-    new = replace(old, recent=recent, since=since)
-    if many.any():
-        together = own & member_of(many, groups)
-    return (
-        replace(fleet, groups=fleet.groups.with_rows(found.rows, new)),
-        replace(found, open=found.open | many),
-        together,
-    )
-
-
-def _per_group(flag: Bools, groups: Groups) -> Floats:
-    """Return how many streams of each group have the flag, the fleet first."""
-    counts = [np.array([float(flag.sum())])]
-    for division in groups.divisions:
-        member = division.codes[flag & (division.codes >= 0)]
-        counts.append(np.bincount(member, minlength=len(division.names)).astype(np.float64))
-    return np.concatenate(counts)
+    return np.asarray(cusum >= limit)
 
 
 def member_of(flag: Bools, groups: Groups) -> Bools:
@@ -179,15 +142,17 @@ def findings(
     fleet: FleetState,
     groups: Groups,
     *,
-    rise: Floats,
+    seen: Compared,
     own: Bools,
 ) -> tuple[Finding, ...]:
     """Return what opened, is open or closed in this cycle, the fleet first.
 
-    ``rise`` and ``own`` ``(n_streams,)``: log of each loss above what was expected, and alarms that
-    streams raised on their own.
+    ``own (n_streams,)``: alarms that streams raised on their own.
     """
-    made = []
+    made: list[Finding] = []
+    if not found.told:
+        return ()
+    rise = seen.logs - seen.centre
     for group in np.flatnonzero(found.open | found.was_open):
         only = np.arange(len(parts.names)) == group
         member = member_of(only, groups)
@@ -198,7 +163,7 @@ def findings(
             Finding(
                 scope=parts.names[group],
                 state=("open" if before else "opened") if now else "closed",
-                since=int(fleet.groups.since[found.rows[group]]) if now else NO_FINDING,
+                since=int(fleet.groups.since[found.rows[group]] if now else found.since[group]),
                 streams=int(parts.size[group]),
                 alarmed=int(own[member].sum()),
                 score=float(parts.score[group]),

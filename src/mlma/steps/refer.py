@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.chance import uniforms
+from mlma.domain.moments import Moments
 from mlma.domain.profiles import ProfileMoments
 from mlma.domain.settings import MLMA
 from mlma.domain.state import (
@@ -24,7 +25,8 @@ from mlma.domain.state import (
 from mlma.domain.verdicts import Reason, Verdict
 from mlma.stats.calendar import class_count
 from mlma.stats.cusum import OVERSHOOT
-from mlma.stats.moments import absorbed, moments_of, released
+from mlma.stats.moderation import SMALLEST_SD
+from mlma.stats.moments import absorbed, copied, moments_of, released
 from mlma.stats.profile import profile_of, profile_updated
 from mlma.stats.registry import batch_test
 from mlma.steps.assess import Assessment
@@ -66,23 +68,25 @@ def absorb(state: AgentState, incoming: Incoming, made: Assessment, policy: MLMA
         usable &= count < policy.reference_batches
     alarm = made.alarm
     away, moved = _deviation(made, policy)
-    reference = _released(state.reference, usable & ~suspect, alarm, policy)
-    taken = usable & ~suspect
+    reference, taken = state.reference, usable & ~suspect
+    moments, waiting = _released(reference, taken, alarm, policy)
     moments = absorbed(
-        reference.moments,
-        made.seen.centre + away if moved.any() else made.seen.logs,
+        moments,
+        np.where(moved, made.seen.centre + away, made.seen.logs) if moved.any() else made.seen.logs,
         incoming.batch.calendar,
         taken=taken,
         positive=made.seen.loss > 0,
         moved=moved,
         cap=policy.reference_batches,
+        own=True,
     )
-    waiting = _with_more(reference.waiting, usable & suspect & ~alarm, away)
+    waiting = _with_more(waiting, usable & suspect & ~alarm, away)
     window = _appended(reference.window, np.flatnonzero(taken), incoming)
     profile = _profiled(reference.slot_profile, taken, incoming, policy)
     level, new_count = moments.level(), moments.count()
     known = new_count >= policy.min_reference_batches
     anchor = _anchored(reference.anchor_level, level, new_count, made.seen.variance, policy)
+    anchor = np.where(made.seen.n > 0, anchor, reference.anchor_level)
     newborn = np.isnan(state.birth_level) & known
     birth_level = state.birth_level
     if newborn.any():
@@ -98,11 +102,15 @@ def _suspect(state: AgentState, made: Assessment, policy: MLMA) -> Bools:
     """Return where the batch is degraded, or evidence against the stream is growing."""
     sums = made.sums
     highest = np.maximum(np.maximum(sums.up, sums.drift), sums.all)
+    if policy.accumulate != "none":  # low runs wait as high ones do, or the reference would sink
+        highest = np.maximum(highest, sums.down)
     if policy.accumulate == "e_process":
         limit = log(1 + 1 / RISING)
     else:
         limit = -log(RISING) / (2 * policy.allowance) - OVERSHOOT
     suspect = (highest > limit) & (state.reference.waiting.batches < policy.reference_batches)
+    if made.alarms.better.any():
+        suspect &= ~made.alarms.better
     degraded = made.verdict == Verdict.DEGRADED
     return np.asarray(suspect | degraded | made.alarm)
 
@@ -117,20 +125,24 @@ def _deviation(made: Assessment, policy: MLMA) -> tuple[Floats, Bools]:
     with np.errstate(invalid="ignore"):
         moved = np.abs(away) > limit
     if moved.any():
-        moved &= (seen.count >= policy.min_reference_batches) & (limit > 0)
+        moved &= (seen.count >= policy.min_reference_batches) & (limit > SMALLEST_SD)
     if moved.any():
         away = np.where(moved, np.clip(away, -limit, limit), away)
     return away, moved
 
 
-def _released(reference: ReferenceState, calm: Bools, alarm: Bools, policy: MLMA) -> ReferenceState:
-    """Return the references with waiting batches taken in where calm, dropped where alarmed."""
-    waiting = reference.waiting
+def _released(
+    reference: ReferenceState, calm: Bools, alarm: Bools, policy: MLMA
+) -> tuple[Moments, Waiting]:
+    """Return moments with the waiting batches taken in where calm, and what still waits.
+
+    Where an alarm was raised they are dropped. The moments are a copy.
+    """
+    moments, waiting = copied(reference.moments), reference.waiting
     going = np.flatnonzero((calm | alarm) & (waiting.batches > 0))
     if not len(going):
-        return reference
+        return moments, waiting
     entering = going[calm[going]]
-    moments = reference.moments
     if len(entering):
         held = waiting.rows(entering)
         merged = released(
@@ -140,9 +152,9 @@ def _released(reference: ReferenceState, calm: Bools, alarm: Bools, policy: MLMA
             held.squares.astype(np.float64),
             policy.reference_batches,
         )
-        moments = moments.with_rows(entering, merged)
-    empty = waiting.with_rows(going, Waiting.none(len(going)))
-    return replace(reference, moments=moments, waiting=empty)
+        for name, column in merged.flat().items():
+            getattr(moments, name)[entering] = column
+    return moments, waiting.with_rows(going, Waiting.none(len(going)))
 
 
 def _with_more(waiting: Waiting, more: Bools, away: Floats) -> Waiting:

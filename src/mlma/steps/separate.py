@@ -4,7 +4,7 @@ Takes the scores of a cycle and the groups, gives own scores and the common part
 is `find`, which looks at the groups, and `assess`, which looks at the streams.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,38 +52,77 @@ class CommonParts:
     drift: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What is taken off the scores of one division; ``(n_groups,)`` each.
+
+    ``codes (n_streams,)`` is the group of each stream, -1 = none; None = the fleet, all in group 0.
+    """
+
+    codes: NDArray[np.int32] | None
+    score: Floats
+    drift: Floats
+    spread: Floats
+
+    def rows(self, at: slice) -> "Layer":
+        """Return the layer of some streams."""
+        return self if self.codes is None else replace(self, codes=self.codes[at])
+
+    def of(self, values: Floats, otherwise: Floats | float) -> Floats | float:
+        """Return the value of each stream's group; ``otherwise`` where it is in none."""
+        if self.codes is None:
+            return float(values[0])
+        return np.where(self.codes >= 0, values[self.codes], otherwise)
+
+
 def separate(
     score: Floats, drift: Floats, key: NDArray[np.uint64], groups: Groups, *, wanted: bool
-) -> tuple[OwnParts, CommonParts]:
-    """Return own and common parts of scores ``(n_streams,)``; not ``wanted`` = nothing is taken."""
+) -> tuple[tuple[Layer, ...], CommonParts]:
+    """Return the layers of scores ``(n_streams,)``, the fleet first, and the common parts.
+
+    Not ``wanted`` = nothing is taken off.
+    """
     if not wanted or len(score) < FEWEST_IN_GROUP:
         nothing, told = np.full(1, np.nan), np.array([np.isfinite(score).sum()])
-        own = OwnParts(score, drift, np.zeros(len(score)))
-        return own, CommonParts((FLEET,), told, nothing, nothing)
+        return (), CommonParts((FLEET,), told, nothing, nothing)
     rows = sampled(key, MOST_STREAMS)
-    whole, drifting = fleet_common(score, rows), fleet_common(drift, rows)
-    mine, drifted = score - whole.removed[0], drift - drifting.removed[0]
-    spread: Floats | float = float(whole.spread[0])
-    parts, drifts = [whole], [drifting]
+    parts, drifts = [fleet_common(score, rows)], [fleet_common(drift, rows)]
+    layers = [_layer(None, parts[0], drifts[0])]
     for division in groups.divisions:
         codes, n_groups = division.codes, len(division.names)
-        above = np.full(n_groups, whole.spread[0])
-        parts.append(group_common(mine, codes, n_groups, above))
-        drifts.append(group_common(drifted, codes, n_groups, above))
-        mine, drifted = _less(mine, parts[-1], codes), _less(drifted, drifts[-1], codes)
-        spread = np.where(codes >= 0, parts[-1].spread[codes], spread)
+        above = np.full(n_groups, parts[0].spread[0])
+        score, drift = _less(score, drift, layers[-1])
+        parts.append(group_common(score, codes, n_groups, above))
+        drifts.append(group_common(drift, codes, n_groups, above))
+        layers.append(_layer(codes, parts[-1], drifts[-1]))
     common = CommonParts(
         names=groups.names(),
         size=np.concatenate([part.size for part in parts]),
         score=np.concatenate([part.location for part in parts]),
         drift=np.concatenate([part.location for part in drifts]),
     )
+    return tuple(layers), common
+
+
+def own_parts(score: Floats, drift: Floats, layers: tuple[Layer, ...]) -> OwnParts:
+    """Return what streams have for themselves, any block of them."""
+    if not layers:
+        return OwnParts(score, drift, np.zeros(len(score)))
+    mine, drifted = score, drift
+    spread: Floats | float = 1.0
+    for layer in layers:
+        mine, drifted = _less(mine, drifted, layer)
+        spread = layer.of(layer.spread, spread)
     removed = score - mine
     mine /= spread
     drifted /= spread
-    return OwnParts(mine, drifted, removed), common
+    return OwnParts(mine, drifted, removed)
 
 
-def _less(score: Floats, part: CommonPart, codes: NDArray[np.int32]) -> Floats:
+def _layer(codes: NDArray[np.int32] | None, part: CommonPart, drifted: CommonPart) -> Layer:
+    return Layer(codes, part.removed, drifted.removed, part.spread)
+
+
+def _less(score: Floats, drift: Floats, layer: Layer) -> tuple[Floats, Floats]:
     """Return the scores less the common part of each stream's group."""
-    return score - np.where(codes >= 0, part.removed[codes], 0.0)
+    return score - layer.of(layer.score, 0.0), drift - layer.of(layer.drift, 0.0)
