@@ -50,7 +50,9 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended.
 bench: $(VENV)/.dev ## Measure; prints the tables of docs/validation.md.
 	$(BIN)/python benchmarks/quality/level.py
 	$(BIN)/python benchmarks/quality/real_streams.py
+	$(BIN)/python benchmarks/quality/detection.py
 	$(BIN)/python benchmarks/speed/replay_cost.py
+	$(BIN)/python benchmarks/speed/cycle_cost.py
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind.
