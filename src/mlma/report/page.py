@@ -30,6 +30,7 @@ from mlma.report.figures import (
     summary_rows,
     worst_streams,
 )
+from mlma.report.findings import finding_rows
 from mlma.report.timelines import (
     FleetTimeline,
     fleet_timeline,
@@ -123,6 +124,8 @@ def _context(replayed: Replayed) -> dict[str, Any]:
         "watches": shown.evidence is not None,
         "metrics": _metrics(replayed, (watching or [shown])[:_MOST_COMPARED]),
         "worst": worst_streams(replayed, shown),
+        "findings": finding_rows(replayed, shown),
+        "found": sum(one.state == "opened" for _, one in shown.findings),
         "without_ratio": _without_ratio(replayed, shown),
         "failures": list(replayed.failures.items())[:_MOST_LISTED],
         "gain_window": GAIN_WINDOW,
