@@ -18,6 +18,12 @@ from real_data import real_files
 
 VARIANTS = (
     "mlma",
+    "mlma(false_retrainings=0.1)",
+    "mlma(false_retrainings=10.0)",
+    "mlma(false_retrainings=None)",
+    "mlma(common=False)",
+    "mlma(drift=False)",
+    "mlma(test='batch_t')",
     "mlma(adjustment=0.0)",
     "mlma(reference='anchored')",
     "mlma(reference='fixed')",
@@ -25,8 +31,9 @@ VARIANTS = (
     "mlma(gate=True)",
     "mlma(follow_ups=())",
     "mlma(review_age=None, max_age=None)",
+    "mlma(accumulate='e_process')",
     "mlma(accumulate='none')",
-    "mlma(accumulate='none', level=0.05, multiplicity='none')",
+    "mlma(test='batch_t', accumulate='none', level=0.05, multiplicity='none', common=False)",
     "periodic(every=28)",
 )
 

@@ -57,7 +57,7 @@ class Audit:
     """Counts for the self-audit; a mirror alarm is one of the same procedure for a lower loss.
 
     batches
-        stream-batches of healthy streams that were told.
+        stream-batches that were told.
     upper, lower
         ``(3,)``, of these: own scores beyond the nominal levels, on the side of a higher and of a
         lower loss.

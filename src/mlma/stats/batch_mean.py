@@ -113,7 +113,7 @@ def straightened(t: Floats, skewness: Floats) -> Floats:
     cubic term ``a^2 t^3 / 3``; ``g`` is kept within -1 and 1.
 
     The reason: the log of a mean of gamma-type losses leans to the left (at a nominal .001 a plain
-    t rejects .0002 to .0008), the log means of real streams lean to the right (.004 to .013,
+    t rejects .0003 to .0011), the log means of real streams lean to the right (.0045 to .0149,
     holidays included). A milder transform, such as the cube root, would mend the first and make
     the second worse; figures in ``docs/statistics/batch_t.md``.
 

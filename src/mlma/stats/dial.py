@@ -21,7 +21,7 @@ UP_SHARE, DRIFT_SHARE = 0.9, 0.5
 """Shares of the dial at which the two references are watched where both are.
 
 They add up to more than 1 on purpose: the cusum against the anchored level forgives two standard
-errors of that level, and realises no more than a fifth of its share (docs/statistics/cusum.md).
+errors of that level, and realises no more than a tenth of its share (docs/statistics/cusum.md).
 """
 
 

@@ -86,7 +86,9 @@ def find(
     cusum = np.minimum(_added(old.cusum, score, policy), limit + 1)
     drift = old.drift
     if policy.drift:
-        drift = np.minimum(_added(drift, parts.drift / deviation, policy), limit + 1)
+        # The anchored level is the best of many, and low by chance for every member alike.
+        low = np.sqrt(2 / policy.reference_batches)
+        drift = np.minimum(_added(drift, (parts.drift - low) / deviation, policy), limit + 1)
     jump = adjusted_p_values(p_value, policy.multiplicity) <= policy.finding_level
     alarm = told & _alarm(jump, cusum, limit, policy)
     was_open = old.since != NO_FINDING
