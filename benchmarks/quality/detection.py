@@ -73,7 +73,7 @@ def tuned_detectors(
     """
     others = [replace(size, seed=size.seed + TUNING_SEED) for size in sizes]
     worlds = break_worlds("tuning", others, demand)
-    families = {"mlma": (ours.at_dial, ours.DIALS), **TUNABLE}
+    families = {name: (ours.maker(name), ours.DIALS) for name in ours.VARIANTS} | TUNABLE
     made = [tuned(maker, dials, worlds) for maker, dials in families.values()]
     for name in peers.DIALS if play else ():
         streams = max(4, peers.STREAMS[name] // (2 * len(worlds)))
@@ -88,7 +88,7 @@ def measured(asked: argparse.Namespace, play: peers.Player | None) -> Figures:
     sizes = [replace(size, seed=asked.seed + one) for one in range(asked.fleets)]
     dials = tuned_detectors(sizes, demand, play)
     river = peers.default_detectors(play) if play else []
-    everyone = [ours.Ours(), *SIMPLE, *river, *dials]
+    everyone = [*ours.variants(), *SIMPLE, *river, *dials]
     figures = Figures()
     measure_breaks(everyone, break_worlds("breaks", sizes, demand), figures)
     quick = [one for one in everyone if not isinstance(one, peers.RiverDetector)]

@@ -4,6 +4,7 @@ All that the benchmark knows of the agent is here. An alarm restarts evidence an
 last batches. Follow-ups, reviews and maximum age are switched off: they are no detection.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,9 +57,29 @@ class Ours:
         return Detection(alarms, p_values, own, tuple(findings))
 
 
-def at_dial(dial: float) -> Ours:
-    """Return the agent at so many false re-trainings per 1,000 streams and week."""
-    return Ours("mlma, tuned", replace(DEFAULT, false_retrainings=dial))
+VARIANTS: dict[str, dict[str, object]] = {
+    "mlma": {},
+    "mlma, batch_t": {"test": "batch_t"},
+    "mlma, profile": {"test": "profile"},
+    "mlma, e_process": {"accumulate": "e_process"},
+    "mlma, common part left in": {"common": False},
+}
+"""The default and what is compared with it, by the settings that differ."""
+
+
+def variants() -> list[Ours]:
+    """Return the agent with its default dial, once per variant."""
+    return [Ours(name, replace(DEFAULT, **settings)) for name, settings in VARIANTS.items()]
+
+
+def maker(name: str) -> Callable[[float], Ours]:
+    """Return what makes a variant at so many false re-trainings per 1,000 streams and week."""
+
+    def at_dial(dial: float) -> Ours:
+        policy = replace(DEFAULT, false_retrainings=dial, **VARIANTS[name])
+        return Ours(f"{name}, tuned", policy)
+
+    return at_dial
 
 
 def _restarted(
