@@ -5,7 +5,7 @@ per stream. No model is needed; who re-trains tells the agent so.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from typing import Any
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from mlma.adapters.frames.losses import LossRows, read_losses, read_pairs
 from mlma.adapters.frames.native import like
 from mlma.adapters.frames.tags import read_tags
-from mlma.agent.cycle import monitor_of, new_state, run_cycle
-from mlma.agent.groups import policy_groups
+from mlma.agent.cycle import monitor_of, run_cycle
 from mlma.domain.batches import LossBatch
-from mlma.domain.chance import stream_keys
 from mlma.domain.durations import duration
-from mlma.domain.errors import DataError, SettingsError, StateError, first_three
+from mlma.domain.errors import SettingsError, StateError
 from mlma.domain.fleet import Finding, FleetState
-from mlma.domain.groups import FLEET, Groups
+from mlma.domain.groups import FLEET
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.settings import MLMA, Policy, policy_from
 from mlma.domain.state import AgentState
-from mlma.library.blocks import loss_block, same_width, same_windows, widened
+from mlma.library.births import born, with_streams
+from mlma.library.blocks import loss_block, same_width, same_windows
 from mlma.library.calls import (
     all_left_out,
     benchmark_means,
     calendar_of,
     excluded_of,
+    named,
     not_named,
     scored_rows,
     slot_of,
@@ -41,7 +41,8 @@ from mlma.library.calls import (
 from mlma.library.findings import audit_frame, findings_frame
 from mlma.library.held_out import held_out_batches
 from mlma.library.result import evidence_frame
-from mlma.library.saved import SavedAgent, read_agent, write_agent
+from mlma.library.saved import Checkpoint, SavedAgent, read_agent, write_agent
+from mlma.library.tagging import Tags
 from mlma.stats.losses import Loss, loss_from
 from mlma.steps.compare import Incoming
 from mlma.steps.ease import difficulty
@@ -49,14 +50,6 @@ from mlma.steps.refer import deploy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What an agent remembered of some streams at one time: names, and their rows of the state."""
-
-    ids: tuple[str, ...]
-    state: AgentState
 
 
 class Agent:
@@ -126,8 +119,7 @@ class Agent:
         self._state = self._new_state([])
         self._fleet = FleetState.new((FLEET,))
         self._found: tuple[Finding, ...] = ()
-        self._tags: dict[str, dict[str, str]] = {}
-        self._groups: Groups | None = None
+        self._tags = Tags()
         self._example: Any = None
         if tags is not None:
             self.tag(tags)
@@ -176,9 +168,7 @@ class Agent:
         DataError
             There is no column of names, or a stream has two values of one tag.
         """
-        for name, values in read_tags(tags, self._columns["id_column"]).items():
-            self._tags.setdefault(name, {}).update(values)
-        self._groups = None
+        self._tags.take(read_tags(tags, self._columns["id_column"]))
 
     def observe(
         self,
@@ -253,7 +243,9 @@ class Agent:
             A stream is unknown, or held-out losses have no times.
         """
         rows = None if held_out is None else read_losses(held_out, **self._columns)
-        names = self._named(unique_ids, rows, "retrained")
+        names = named(
+            unique_ids, self._pending if rows is None else rows.ids, self._row, "retrained"
+        )
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         state, brought, monitor = self._state, None, monitor_of(self.policy)
         if rows is not None and names:
@@ -267,7 +259,7 @@ class Agent:
 
     def checkpoint(self, unique_ids: Iterable[str] | str | None = None) -> Checkpoint:
         """Return what is remembered of some streams, None = all: to `restore` it at a roll-back."""
-        names = self.streams if unique_ids is None else self._named(unique_ids, None, "checkpoint")
+        names = named(unique_ids, self._row, self._row, "checkpoint")
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         return Checkpoint(tuple(names), self._state.rows(at))
 
@@ -281,7 +273,7 @@ class Agent:
         DataError
             A stream was never observed here.
         """
-        names = self._named(checkpoint.ids, None, "restore")
+        names = named(checkpoint.ids, (), self._row, "restore")
         at = np.array([self._row[name] for name in names], dtype=np.int64)
         now = self._state.rows(at)
         state, old = same_windows(self._state, checkpoint.state)
@@ -307,7 +299,7 @@ class Agent:
             "y": self._y,
             "y_hat": self._y_hat,
         }
-        saved = SavedAgent(settings, self.streams, self._tags, self._state, self._fleet)
+        saved = SavedAgent(settings, self.streams, self._tags.values, self._state, self._fleet)
         write_agent(path, saved)
 
     @classmethod
@@ -344,11 +336,16 @@ class Agent:
             y_hat=known["y_hat"],
         )
         agent._row = {name: row for row, name in enumerate(saved.ids)}
-        agent._state, agent._fleet, agent._tags = saved.state, saved.fleet, saved.tags
+        agent._state, agent._fleet, agent._tags = saved.state, saved.fleet, Tags(saved.tags)
         return agent
 
     def __repr__(self) -> str:
         return f"Agent({self.policy.label}, {len(self._row)} streams)"
+
+    @property
+    def _pending(self) -> list[str]:
+        """Streams whose re-training was asked for and is not reported yet."""
+        return [name for name, row in self._row.items() if self._state.pending[row]]
 
     def _scored(self, forecasts: Any, actuals: Any) -> LossRows:
         return scored_rows(
@@ -366,7 +363,7 @@ class Agent:
         exclude: Iterable[str] | str | bool,
     ) -> Any:
         """Run one cycle on the streams of the call; all or nothing."""
-        state, known = self._with_streams(rows.ids)
+        state, known = with_streams(self._state, self._row, rows.ids, self._new_state)
         at = np.array([known[name] for name in rows.ids], dtype=np.int64)
         state, losses = same_width(state, loss_block(rows, self._batch, self._slot))
         own = state.rows(at)
@@ -376,7 +373,7 @@ class Agent:
         own = replace(own, benchmark_level=level)
         batch = LossBatch(losses, calendar_of(rows, self._batch, monitor.calendar))
         incoming = Incoming(batch, ease, excluded_of(rows.ids, exclude))
-        groups = self._groups_of(tuple(known)).rows(at)
+        groups = self._tags.groups(tuple(known), monitor).rows(at)
         cycled = run_cycle(
             own,
             incoming,
@@ -397,48 +394,7 @@ class Agent:
         self.left_out = all_left_out(rows, hard)
         return news
 
-    def _groups_of(self, ids: tuple[str, ...]) -> Groups:
-        """Return the groups of all known streams; made anew only where streams or tags are new."""
-        if self._groups is None or self._groups.n_streams != len(ids):
-            tags = {name: tuple(of.get(one) for one in ids) for name, of in self._tags.items()}
-            self._groups = policy_groups(tags, len(ids), monitor_of(self.policy))
-        return self._groups
-
-    def _with_streams(self, ids: Sequence[str]) -> tuple[AgentState, dict[str, int]]:
-        """Return the state and the rows with new streams added."""
-        new = [name for name in ids if name not in self._row]
-        if not new:
-            return self._state, self._row
-        fresh = self._new_state(new)
-        window = self._state.reference.window
-        if window is not None:
-            fresh = widened(fresh, window.losses.shape[2])
-        state = self._state.joined(fresh) if self._row else fresh
-        first = len(self._row)
-        return state, {**self._row, **{name: first + place for place, name in enumerate(new)}}
-
     def _new_state(self, ids: Sequence[str]) -> AgentState:
         """Return the state of streams whose first version goes live now."""
-        monitor = monitor_of(self.policy)
         slots = 1 if self._slot is None else int(self._batch // self._slot)
-        empty = new_state(stream_keys(ids), monitor, slots)
-        return deploy(empty, np.arange(len(ids)), None, monitor, self.seed)
-
-    def _named(
-        self, unique_ids: Iterable[str] | str | None, rows: LossRows | None, call: str
-    ) -> list[str]:
-        if isinstance(unique_ids, str):
-            unique_ids = [unique_ids]
-        if unique_ids is not None:
-            names = list(dict.fromkeys(str(name) for name in unique_ids))
-        elif rows is not None:
-            names = list(rows.ids)
-        else:
-            names = [name for name, row in self._row.items() if self._state.pending[row]]
-        unknown = [name for name in names if name not in self._row]
-        if unknown:
-            raise DataError(
-                f"`{call}` names {len(unknown)} streams that were never observed: "
-                f"{first_three(unknown)}. Known: {first_three(self._row) or 'none'}.",
-            )
-        return names
+        return born(ids, monitor_of(self.policy), slots, self.seed)

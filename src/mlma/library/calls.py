@@ -3,7 +3,7 @@
 Takes rows of losses, gives calendar classes, difficulties and what was left out. Next is the cycle.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -130,3 +130,27 @@ def not_named(ids: tuple[str, ...], names: Sequence[str]) -> tuple[LeftOut, ...]
         return ()
     reason = "held-out losses of a stream that is not re-trained"
     return (LeftOut(reason, "streams", len(others), tuple(others[:3])),)
+
+
+def named(
+    unique_ids: Iterable[str] | str | None,
+    otherwise: Iterable[str],
+    known: Mapping[str, int],
+    call: str,
+) -> list[str]:
+    """Return the streams that a call names, each once; None = the ones ``otherwise``.
+
+    Raises
+    ------
+    DataError
+        A stream is not known.
+    """
+    asked = [unique_ids] if isinstance(unique_ids, str) else unique_ids
+    names = list(dict.fromkeys(str(name) for name in (otherwise if asked is None else asked)))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(
+            f"`{call}` names {len(unknown)} streams that were never observed: "
+            f"{first_three(unknown)}. Known: {first_three(known) or 'none'}.",
+        )
+    return names

@@ -33,6 +33,14 @@ _UNREADABLE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What an agent remembered of some streams at one time: names, and their rows of the state."""
+
+    ids: tuple[str, ...]
+    state: AgentState
+
+
+@dataclass(frozen=True, slots=True)
 class SavedAgent:
     """What is written: settings as plain values, names and tags of streams, state.
 
