@@ -79,6 +79,19 @@ def tail_probability(evidence: Floats, allowance: float) -> Floats:
     return np.where(evidence > 0, tail, 1.0)
 
 
+RISING = 0.05
+"""Evidence that a healthy stream has this rarely is taken to be growing."""
+
+
+def rising_above(allowance: float) -> float:
+    """Return the evidence above which it is taken to be growing: see `RISING`.
+
+    >>> round(rising_above(0.5), 2)
+    2.41
+    """
+    return -log(RISING) / (2 * allowance) - OVERSHOOT
+
+
 def run_length(limit: float, allowance: float) -> float:
     """Return the expected number of batches until a healthy stream's evidence reaches a limit.
 

@@ -62,6 +62,8 @@ class Alarms(Columns):
         the stream alarms as part of a finding.
     shared
         it is part of an open finding and stands above its reference.
+    rising
+        the evidence of a group of the stream is growing.
     better
         the mirrored evidence adds up: losses are lower.
     """
@@ -71,6 +73,7 @@ class Alarms(Columns):
     drift: Bools
     common: Bools
     shared: Bools
+    rising: Bools
     better: Bools
 
 
@@ -147,7 +150,8 @@ def alarmed(
         member = np.isfinite(seen.score) & member_of(found.alarm, groups)
         common = _with_group(member, shared, sums, policy, limits)
     mine = up | drift | seen.awakened
-    return Alarms(batch, mine, drift & ~up, common & ~mine, shared, better)
+    rising = member_of(found.rising, groups)
+    return Alarms(batch, mine, drift & ~up, common & ~mine, shared, rising, better)
 
 
 def with_sums(state: AgentState, sums: Sums) -> AgentState:

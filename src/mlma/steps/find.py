@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from mlma.domain.fleet import Finding, FleetState, GroupColumns
 from mlma.domain.groups import Groups
 from mlma.domain.settings import MLMA
-from mlma.stats.cusum import accumulated, bounded, tail_probability
+from mlma.stats.cusum import accumulated, bounded, rising_above, tail_probability
 from mlma.stats.dial import Limits, group_limits
 from mlma.stats.multiplicity import adjusted_p_values
 from mlma.steps.compare import Compared
@@ -46,6 +46,8 @@ class Found:
         standard normal score of the common part and its p-value; NaN = cannot tell.
     open, alarm
         a finding is open; it adds up to the dial.
+    rising
+        the evidence of the group is growing.
     was_open, since
         a finding was open before this cycle, and since which one.
     """
@@ -56,6 +58,7 @@ class Found:
     evidence: Floats
     open: Bools
     alarm: Bools
+    rising: Bools
     was_open: Bools
     since: Ints
 
@@ -106,7 +109,8 @@ def find(
         since=np.where(is_open, np.where(was_open, old.since, fleet.cycle), NO_FINDING),
     )
     highest = np.maximum(groups.cusum, groups.drift)
-    found = Found(rows, score, p_value, highest, is_open, alarm, was_open, old.since)
+    rising = groups.cusum > rising_above(policy.allowance)
+    found = Found(rows, score, p_value, highest, is_open, alarm, rising, was_open, old.since)
     return replace(fleet, groups=fleet.groups.with_rows(rows, groups), cycle=fleet.cycle + 1), found
 
 

@@ -24,7 +24,7 @@ from mlma.domain.state import (
 )
 from mlma.domain.verdicts import Reason, Verdict
 from mlma.stats.calendar import class_count
-from mlma.stats.cusum import OVERSHOOT
+from mlma.stats.cusum import RISING, rising_above
 from mlma.stats.moderation import SMALLEST_SD
 from mlma.stats.moments import absorbed, copied, moments_of, released
 from mlma.stats.profile import profile_of, profile_updated
@@ -37,9 +37,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _AGE_DRAW = -2
-
-RISING = 0.05
-"""While the evidence is such that a healthy stream's is rarely higher, batches wait outside."""
 
 WINSOR = 3.0
 """A batch enters no further from the expected log mean than so many standard errors."""
@@ -101,13 +98,17 @@ def absorb(state: AgentState, incoming: Incoming, made: Assessment, policy: MLMA
 def _suspect(state: AgentState, made: Assessment, policy: MLMA) -> Bools:
     """Return where the batch is degraded, or evidence against the stream is growing."""
     sums = made.sums
-    highest = np.maximum(np.maximum(sums.up, sums.drift), sums.all)
+    highest = np.maximum(sums.up, sums.drift)
+    if made.alarms.rising.any():
+        # With their group only: streams that sit out days of a common rise each by itself would
+        # differ from one another ever after.
+        highest = np.maximum(highest, np.where(made.alarms.rising, sums.all, 0.0))
     if policy.accumulate != "none":  # low runs wait as high ones do, or the reference would sink
         highest = np.maximum(highest, sums.down)
     if policy.accumulate == "e_process":
         limit = log(1 + 1 / RISING)
     else:
-        limit = -log(RISING) / (2 * policy.allowance) - OVERSHOOT
+        limit = rising_above(policy.allowance)
     suspect = (highest > limit) & (state.reference.waiting.batches < policy.reference_batches)
     if made.alarms.better.any():
         suspect &= ~made.alarms.better
