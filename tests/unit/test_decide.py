@@ -465,15 +465,18 @@ def drifting(rng, policy, growth, days, n=40):
 
 
 def test_a_slow_common_drift_is_a_finding_before_it_is_an_alarm(rng):
-    made = drifting(rng, quiet(), growth=1.004, days=60)
+    policy = quiet(false_retrainings=0.1)  # so that no streams alarm together before the drift does
+    made = drifting(rng, policy, growth=1.004, days=60)
     first = [bool(one.findings) for one in made].index(True)
     (told,) = made[first].findings
     assert (told.scope, told.state, told.streams) == ("fleet", "opened", 40)
     assert not told.alarm
     assert first < 45  # 1.004 ** 45 is a rise of 20 %, or 1.4 standard deviations of a batch
-    assert told.evidence > limits_of(quiet()).group or told.alarmed >= 2
+    assert told.alarmed == 0
+    assert told.evidence > limits_of(policy).group
     asked = np.array([one.evidence.decision for one in made]) == Decision.RETRAIN
-    assert asked[: first + 1].sum() <= 4
+    assert asked[:first].sum() <= 2
+    assert not asked[first].any()
 
 
 def test_streams_that_drift_together_re_train_with_their_group(rng):

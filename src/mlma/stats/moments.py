@@ -248,13 +248,18 @@ def absorbed(
     >>> float(new.mean[0, 0]), float(new.variance[0].round(6))
     (1.0, 0.666667)
     """
-    if fast.AVAILABLE:
-        held = (taken, positive, moved)
-        return _fast_absorbed(moments if own else copied(moments), logs, calendar, held, cap)
+    mine = moments if own else copied(moments)
+    taking = _fast_absorbed if fast.AVAILABLE else _plain_absorbed
+    return taking(mine, logs, calendar, (taken, positive, moved), cap)
+
+
+def _plain_absorbed(
+    moments: Moments, logs: Floats, calendar: Classes, held: tuple[Bools, ...], cap: int
+) -> Moments:
+    """Return the moments with one batch more; weights and means are written in place."""
+    taken, positive, moved = held
     taken = taken & np.isfinite(logs)
     weight, mean = moments.weight, moments.mean
-    if not own:
-        weight, mean = weight.copy(), mean.copy()
     started = _awakened(moments, mean, logs, taken & positive)
     variance, third = moments.variance, moments.third
     count = moments.count()
