@@ -55,11 +55,55 @@ class Forecaster(Protocol):
         ...
 
 
+class SharedModel(FittedForecaster, Protocol):
+    """A model version that many streams share: it forecasts any of them, one or all at once."""
+
+    def predict_many(self, members: Sequence[Series], first: int, last: int) -> Floats:
+        """Return forecasts of every member, ``(n_members, last - first, slots)``.
+
+        The rows are those that ``predict`` gives for each member by itself.
+        """
+        ...
+
+
+class SharedForecaster(Protocol):
+    """A recipe for models that many streams share: one version learns from all of them."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
+
+    @property
+    def warm_up(self) -> int:
+        """Batches of history that are read before the first batch of a training window."""
+        ...
+
+    def fit_shared(
+        self, members: Sequence[Series], first: int, last: int, seed: int
+    ) -> SharedModel:
+        """Return a model trained on batches ``first`` to ``last - 1`` of all members.
+
+        Members share one grid. Those without a usable row in the window are forecast as well as
+        the others allow. Raises ``ModelError`` where no member has one.
+        """
+        ...
+
+
 class Executor(Protocol):
     """Runs many independent calls; answers come back in the order of the tasks."""
 
     def map(
-        self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], label: str = ""
+        self,
+        function: Callable[..., T],
+        tasks: Sequence[tuple[Any, ...]],
+        label: str = "",
+        *,
+        lost: Callable[[Exception], T] | None = None,
     ) -> Iterator[T]:
-        """Yield ``function(*task)`` for each task, in order."""
+        """Yield ``function(*task)`` for each task, in order.
+
+        ``lost`` makes the answer of a task that took longer than the executor's time limit, or
+        whose worker died again when it was tried anew; None = the error is raised.
+        """
         ...
