@@ -3,13 +3,17 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 import pytest
+from river import preprocessing, tree
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mlma.adapters.models.callables import callables
 from mlma.adapters.models.contract import check_forecaster
+from mlma.adapters.models.frame_callables import FrameForecaster
 from mlma.adapters.models.guard import checked_fit, checked_predict
 from mlma.adapters.models.registry import forecaster_from
 from mlma.domain.errors import ModelError
@@ -22,13 +26,50 @@ MODELS = {
     "pipeline": make_pipeline(StandardScaler(), LinearRegression(n_jobs=2)),
     "lightgbm": "lightgbm(n_estimators=10)",
     "seasonal_naive": "seasonal_naive",
+    "lasso": "lasso",
+    "random_forest": "random_forest(n_estimators=3)",
+    "xgboost": "xgboost(n_estimators=10)",
+    "river": "river",
+    "river_sgd": "river(model='LinearRegression')",
 }
 
 
-@pytest.fixture(params=[(m, mode) for m in MODELS for mode in ("day_ahead", "one_step")], ids=str)
+def mean_per_slot(series: Series, first: int, last: int, seed: int) -> np.ndarray:
+    window = series.y[first:last]
+    seen = np.isfinite(window)
+    return np.where(seen, window, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+
+
+def the_same_every_batch(mean: np.ndarray, series: Series, first: int, last: int) -> np.ndarray:
+    return np.tile(mean, (last - first, 1))
+
+
+def nothing(train: pl.DataFrame) -> None:
+    return None
+
+
+def mean_of_history(model: None, history: pl.DataFrame, future: pl.DataFrame) -> pl.DataFrame:
+    mean = history["y"].tail(7 * future.height).mean()
+    return future.select("ds", y_hat=pl.lit(mean))
+
+
+DAY_AHEAD = {
+    "river_tree": preprocessing.StandardScaler() | tree.HoeffdingTreeRegressor(),
+    "holt_winters": "statsforecast(model='HoltWinters')",
+    "arima": "statsforecast(model='ARIMA', order=(1, 0, 0))",
+    "theta": "statsforecast(model='Theta')",
+    "ses": "statsforecast(model='SeasonalExponentialSmoothing', alpha=0.3)",
+    "callables": callables(mean_per_slot, the_same_every_batch),
+    "frames": FrameForecaster(nothing, mean_of_history, warm_up=7, gaps="carry"),
+}
+ALL = [(model, mode) for model in MODELS for mode in ("day_ahead", "one_step")]
+ALL += [(model, "day_ahead") for model in DAY_AHEAD]
+
+
+@pytest.fixture(params=ALL, ids=str)
 def forecaster(request: pytest.FixtureRequest) -> Forecaster:
     model, mode = request.param
-    return forecaster_from(MODELS[model], mode=mode)
+    return forecaster_from((MODELS | DAY_AHEAD)[model], mode=mode)
 
 
 def stream(step_minutes: int, slots: int, n_batches: int) -> Series:
@@ -100,21 +141,29 @@ class Faulty:
     def fit(self, series: Series, first: int, last: int, seed: int) -> FittedForecaster:
         if self.fault == "changes":
             series.y[first] = 0.0
+        if self.fault == "changes columns":
+            series.exogenous[first] = 0.0
         if self.fault == "fit reads on":
             return replace(self, seen=float(np.nansum(series.y[last:])))
         if self.fault == "random":
             return replace(self, seen=float(np.random.default_rng().normal()))
         if self.fault == "lambda":
             return replace(self, seen=_Unpicklable(1.0))
+        if self.fault == "garbage at first" and last < self.warm_up:
+            return replace(self, seen=1e12)
         return self
 
     def predict(self, series: Series, first: int, last: int) -> np.ndarray:
-        lag = 0 if self.fault == "reads the answer" else 7
+        if first < self.warm_up and not self.seen:
+            raise ModelError(f"needs {self.warm_up} batches")
+        lag = 0 if self.fault == "reads the answer" or first < 7 else 7
         out = np.nan_to_num(series.y[first - lag : last - lag]) + self.seen
         if self.fault == "yesterday at once":
             out = np.nan_to_num(series.y[first:last, :1]) + out
         if self.fault == "NaN":
             out[0, 0] = np.nan
+        if self.fault == "chunks":
+            out += last - first
         return out[0] if self.fault == "shape" else out
 
     def held_out(self, series: Series, first: int, last: int) -> np.ndarray | None:
@@ -130,6 +179,9 @@ class _Unpicklable(float):
     ("fault", "error", "message"),
     [
         ("changes", AssertionError, "changes the series"),
+        ("changes columns", AssertionError, "changes the series"),
+        ("chunks", AssertionError, "when it is asked for alone"),
+        ("garbage at first", AssertionError, r"1e\+12 from a history of 1 batches"),
         ("fit reads on", AssertionError, "the end of the window"),
         ("random", AssertionError, "same seed"),
         ("reads the answer", AssertionError, "at or after the cutoff"),
@@ -137,7 +189,11 @@ class _Unpicklable(float):
         ("NaN", ModelError, "returned NaN for 1 of 24 slots"),
         ("shape", ModelError, r"shape \(1, 24\). Got shape \(24,\)"),
         ("held out", ModelError, "held_out"),
-        ("lambda", TypeError, "cannot be pickled"),
+        (
+            "lambda",
+            AssertionError,
+            "Forecaster `faulty` fits a model that cannot be pickled.*TypeError: cannot be pickled",
+        ),
     ],
 )
 def test_a_faulty_forecaster_is_found(fault: str, error: type[Exception], message: str) -> None:

@@ -3,28 +3,36 @@
 Takes a forecaster, fits it on small synthetic streams, and says which promise it breaks.
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlma.adapters.models.features import Mode
-from mlma.adapters.models.guard import checked_fit, checked_held_out, checked_predict
+from mlma.adapters.models.guard import (
+    checked_fit,
+    checked_held_out,
+    checked_predict,
+    travelled,
+)
+from mlma.domain.errors import ModelError, SettingsError
 from mlma.domain.streams import Grid, Series
 from mlma.ports import Forecaster
 
 Floats = NDArray[np.float64]
 
 _FIRST, _LAST, _N = 21, 49, 56  # training window and number of batches of the synthetic streams
+_GARBAGE = 100.0  # a forecast this many times the largest value is none
 
 
 def check_forecaster(forecaster: Forecaster, mode: Mode | None = None, seed: int = 1) -> None:
     """Check that a forecaster keeps the promises of `mlma.ports.Forecaster`.
 
     Hourly synthetic streams with daily batches, seeded: plain, with a hole of two weeks, all zero,
-    and a training window of two batches.
+    with exogenous columns, a training window of two batches, and a history of one to three batches,
+    which a model may refuse by a ``ModelError``.
 
     Parameters
     ----------
@@ -48,6 +56,7 @@ def check_forecaster(forecaster: Forecaster, mode: Mode | None = None, seed: int
     check.leaves_the_series_alone()
     check.repeats_itself_to_the_bit()
     check.pickles()
+    check.forecasts_the_same_in_any_chunks()
     check.fit_reads_nothing_after_its_window()
     check.predict_reads_nothing_after_the_cutoff()
     check.held_out_has_the_shape_of_forecasts()
@@ -56,6 +65,8 @@ def check_forecaster(forecaster: Forecaster, mode: Mode | None = None, seed: int
     check.survives(hole, _FIRST, _LAST)
     check.survives(np.zeros_like(hole), _FIRST, _LAST)
     check.survives(check.stream.y, _LAST - 2, _LAST)
+    check.survives(check.stream.y, _FIRST, _LAST, _columns())
+    check.refuses_or_forecasts_a_short_history()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +96,36 @@ class _Check:
         self.require(same, "forecasts differently when it is fitted again with the same seed")
 
     def leaves_the_series_alone(self) -> None:
-        copy = replace(self.stream, y=self.stream.y.copy())
+        copy = replace(self.stream, y=self.stream.y.copy(), exogenous=_columns())
         self.forecasts(copy)
-        self.require(np.array_equal(copy.y, self.stream.y), "changes the series that it is given")
+        same = np.array_equal(copy.y, self.stream.y)
+        same = same and np.array_equal(copy.exogenous, _columns(), equal_nan=True)
+        self.require(same, "changes the series that it is given")
 
     def pickles(self) -> None:
-        forecaster: Forecaster = pickle.loads(pickle.dumps(self.forecaster))
+        forecaster: Forecaster = self._travelled(self.forecaster, "")
         fitted = checked_fit(forecaster, self.stream, _FIRST, _LAST, self.seed)
-        again = pickle.loads(pickle.dumps(fitted))
+        again = self._travelled(fitted, "fits a model that ")
         out = checked_predict(again, self.stream, _LAST, _LAST + 1, forecaster.name)
         same = np.array_equal(out, self.forecasts(self.stream))
         self.require(same, "forecasts differently after pickling")
+
+    def _travelled(self, thing: Any, whose: str) -> Any:
+        """Return what arrives in a worker process."""
+        try:
+            return travelled(thing, self.forecaster.name)
+        except SettingsError as error:
+            promise = f"{whose}cannot be pickled: {error}"
+            raise AssertionError(f"Forecaster `{self.forecaster.name}` {promise}") from error
+
+    def forecasts_the_same_in_any_chunks(self) -> None:
+        fitted = checked_fit(self.forecaster, self.stream, _FIRST, _LAST, self.seed)
+        name, batches = self.forecaster.name, range(_LAST, _LAST + 4)
+        whole = checked_predict(fitted, self.stream, _LAST, batches.stop, name)
+        backwards = [checked_predict(fitted, self.stream, b, b + 1, name)[0] for b in batches[::-1]]
+        same = np.allclose(whole, backwards[::-1], rtol=1e-9, atol=1e-9)
+        promise = "forecasts a batch differently when it is asked for alone, or after later ones"
+        self.require(same, promise)
 
     def fit_reads_nothing_after_its_window(self) -> None:
         expected = self.forecasts(self.stream)
@@ -121,10 +151,25 @@ class _Check:
         fitted = checked_fit(self.forecaster, self.stream, _FIRST, _LAST, self.seed)
         checked_held_out(fitted, self.stream, _LAST - 7, _LAST, self.forecaster.name)
 
-    def survives(self, y: Floats, first: int, last: int) -> None:
-        stream = replace(self.stream, y=y)
+    def survives(self, y: Floats, first: int, last: int, exogenous: Floats | None = None) -> None:
+        columns = self.stream.exogenous if exogenous is None else exogenous
+        stream = replace(self.stream, y=y, exogenous=columns)
         fitted = checked_fit(self.forecaster, stream, first, last, self.seed)
         checked_predict(fitted, stream, last, _N, self.forecaster.name)
+
+    def refuses_or_forecasts_a_short_history(self) -> None:
+        largest = float(np.abs(self.stream.y).max())
+        for last in (1, 2, 3):
+            try:
+                fitted = checked_fit(self.forecaster, self.stream, 0, last, self.seed)
+                out = checked_predict(fitted, self.stream, last, last + 1, self.forecaster.name)
+            except ModelError:
+                continue
+            promise = (
+                f"forecasts {float(np.abs(out).max()):.3g} from a history of {last} batches whose "
+                f"largest value is {largest:.3g}, instead of raising a ModelError"
+            )
+            self.require(bool(np.abs(out).max() <= _GARBAGE * largest), promise)
 
     def _later(self, batch: int, slot: int, change: Callable[[Floats], Floats]) -> Series:
         y = self.stream.y.copy()
@@ -138,6 +183,14 @@ _CHANGES: tuple[Callable[[Floats], Floats], ...] = (
     lambda y: 1000.0 - 3.0 * y,
     lambda y: np.full_like(y, np.nan),
 )
+
+
+def _columns() -> Floats:
+    """Return exogenous columns: a useful one with gaps, a constant one, ``(n, 24, 2)``."""
+    useful = np.random.default_rng(8).normal(size=(_N, 24))
+    useful[_FIRST + 3, 5:9] = np.nan
+    useful[_LAST + 1, 5:9] = np.nan
+    return np.stack([useful, np.ones_like(useful)], axis=2)
 
 
 def _stream() -> Series:

@@ -3,23 +3,30 @@
 Takes a forecaster or a model version, gives what the port promises: right shape, float64, finite.
 """
 
+import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.domain.errors import MissingExtraError, ModelError
+from mlma.domain.errors import MissingExtraError, ModelError, SettingsError
 from mlma.domain.streams import Series
 from mlma.ports import FittedForecaster, Forecaster
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 def checked_fit(
     forecaster: Forecaster, series: Series, first: int, last: int, seed: int
 ) -> FittedForecaster:
     """Return ``forecaster.fit(...)``.
+
+    A window with fewer batches before it than ``warm_up`` is handed on as it is: the models of
+    this house forecast as well as they can, `CallableForecaster` leaves out what it cannot use.
 
     Raises
     ------
@@ -80,6 +87,46 @@ def checked_held_out(
     except Exception as error:
         raise call.failed(error) from error
     return None if raw is None else call.floats(raw)
+
+
+def check_picklable(model: Forecaster | FittedForecaster, name: str | None = None) -> None:
+    """Raise ``SettingsError`` unless a forecaster, or a model version, can travel to a worker.
+
+    Functions written in a notebook travel; locks, connections, open files and generators do not.
+    ``name`` names the model in the message; default: its own.
+
+    >>> import mlma.adapters.models.seasonal_naive as naive
+    >>> check_picklable(naive.SeasonalNaive())
+    """
+    travelled(model, name)
+
+
+def travelled(model: T, name: str | None = None) -> T:
+    """Return a forecaster or model version as it arrives in a worker; see `check_picklable`."""
+    try:
+        return cast("T", pickle.loads(cloudpickle.dumps(model)))
+    except Exception as error:
+        called = name or getattr(model, "name", type(model).__name__)
+        part = next(_unpicklable_parts(model, 3), "")
+        where = f" Its `{part}` is what stays behind." if part else ""
+        raise SettingsError(
+            f"Model `{called}` cannot be pickled, so no worker process can take it."
+            f"{where} Expected parts that pickle can write and read back. "
+            f"Got {type(error).__name__}: {error}. "
+            f"Hint: open files, locks and connections inside the call that needs them, "
+            f"or run with n_jobs=1."
+        ) from error
+
+
+def _unpicklable_parts(thing: object, depth: int) -> Iterator[str]:
+    """Yield the attributes that cannot be pickled, the innermost first, as ``a.b``."""
+    for name, part in getattr(thing, "__dict__", {}).items():
+        try:
+            pickle.loads(cloudpickle.dumps(part))
+        except Exception:
+            inner = _unpicklable_parts(part, depth - 1) if depth > 1 else iter(())
+            yield from (f"{name}.{deeper}" for deeper in inner)
+            yield name
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,15 @@ from mlma.ports import FittedForecaster
 Floats = NDArray[np.float64]
 
 _EXACT_SOLVERS = ("auto", "cholesky", "svd")
+_THREADS = ("n_jobs", "nthread", "num_thread", "num_threads", "thread_count")
 
 
 class SklearnForecaster:
     """A scikit-learn regressor, fitted on lags, level, calendar and exogenous columns.
 
     Every fit clones ``estimator``, sets each ``random_state`` in it from the seed and each
-    ``n_jobs`` to 1. Target and lags are in units of the training window.
+    ``n_jobs`` (or what LightGBM, XGBoost and CatBoost call it) to 1. Target and lags are in units
+    of the training window.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ class SklearnForecaster:
         self.name = name or type(estimator).__name__
         parameters: Mapping[str, Any] = estimator.get_params(deep=True)
         self._seeded = [key for key in parameters if key.split("__")[-1] == "random_state"]
-        self._serial = {key: 1 for key in parameters if key.split("__")[-1] == "n_jobs"}
+        self._serial = {key: 1 for key in parameters if key.split("__")[-1] in _THREADS}
         self._plain = type(estimator) is Ridge and _is_plain(estimator)
 
     def __repr__(self) -> str:
