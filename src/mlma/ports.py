@@ -1,12 +1,16 @@
 """The ports: what the agent asks of the outside world, in nouns of the domain."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.errors import MlmaError
 from mlma.domain.streams import Series
+from mlma.domain.versions import Deployment, NewVersion, Time, VersionRecord
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -106,4 +110,102 @@ class Executor(Protocol):
         ``lost`` makes the answer of a task that took longer than the executor's time limit, or
         whose worker died again when it was tried anew; None = the error is raised.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainingRequest:
+    """What the agent asks of a trainer that lives elsewhere: a new version of one stream's model.
+
+    id
+        the same for the same stream, version, cycle and loss, whoever computes it: a receiver that
+        has seen it need not act again.
+    unique_id, reason
+        the stream, and why a new version is wanted, in words.
+    version, cycle
+        number of the version that is live, and of the stream's cycle in which it was asked.
+    asked_at
+        when it was asked, with a time zone.
+    evidence
+        what the agent saw, by the names of its frame: numbers, words, truths; None = not known.
+    """
+
+    id: str
+    unique_id: str
+    reason: str
+    version: int
+    cycle: int
+    asked_at: datetime
+    evidence: Mapping[str, float | int | str | bool | None]
+
+
+class DeliveryError(MlmaError):
+    """Requests could not be handed over: nothing is lost, they have to be sent again.
+
+    ``refused`` tells that the receiver was reached and refuses these requests: others may pass.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class RetrainingRequests(Protocol):
+    """A way on which requests reach a trainer that lives elsewhere: a webhook, a queue."""
+
+    def batches(self, requests: Sequence[RetrainingRequest]) -> list[tuple[RetrainingRequest, ...]]:
+        """Return the requests in the portions in which they travel, in their order."""
+        ...
+
+    def send(self, batch: Sequence[RetrainingRequest]) -> None:
+        """Hand one portion over, all or nothing; a request that arrived before changes nothing.
+
+        Raises ``DeliveryError`` where it is not known to have arrived.
+        """
+        ...
+
+
+@runtime_checkable
+class RetrainingQueue(RetrainingRequests, Protocol):
+    """A way that also remembers what became of the requests."""
+
+    def outcomes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return which of the requests are ``done`` or ``failed``; the others are not in it."""
+        ...
+
+
+class ArtefactStore(Protocol):
+    """Keeps model versions, and the log of what was in production when.
+
+    All times are on the clock of the streams. Calls that write add and never change.
+    """
+
+    def save_many(self, new: Sequence[NewVersion]) -> list[VersionRecord]:
+        """Save the versions of one cycle, all or none; records in order."""
+        ...
+
+    def load_many(self, versions: Sequence[str]) -> list[FittedForecaster]:
+        """Return fitted models, in order; they forecast the same to the bit as those saved."""
+        ...
+
+    def deploy(
+        self, pairs: Iterable[tuple[str, str | VersionRecord]], at: Time, reason: str = ""
+    ) -> list[Deployment]:
+        """Write down which (stream, version) are in production from ``at`` on."""
+        ...
+
+    def roll_back(
+        self, streams: str | Iterable[str], at: Time, reason: str = ""
+    ) -> list[Deployment]:
+        """Write down that streams are back at the version before the one in production."""
+        ...
+
+    def retire(self, streams: str | Iterable[str], at: Time, reason: str = "") -> list[Deployment]:
+        """Write down that streams have no model in production from ``at`` on."""
+        ...
+
+    def production(
+        self, at: Time | None = None, streams: Iterable[str] | None = None
+    ) -> dict[str, Deployment]:
+        """Return what was in production at a time, or after all events (None), by stream."""
         ...

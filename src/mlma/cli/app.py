@@ -13,6 +13,7 @@ import typer
 
 from mlma.cli.config import table_of
 from mlma.cli.simulate import register_simulate
+from mlma.cli.versions import register_versions
 from mlma.domain.errors import DataError, MissingExtraError, MlmaError, SettingsError
 
 app = typer.Typer(
@@ -180,6 +181,7 @@ def demo(
 
 
 register_simulate(app)
+register_versions(app)
 
 
 def _refuse_bad_report(report: Path | None) -> None:

@@ -7,6 +7,9 @@
     ├── SettingsError      a setting is unknown or out of range
     ├── ModelError         a forecaster raised or returned something unusable
     ├── StateError         a saved state is missing, damaged or of another version
+    ├── ArtefactError      a model version or its store is missing, damaged or not trusted
+    ├── ExecutorError      workers cannot be reached, or died twice over one task
+    │   └── TimeLimitError a task took longer than it may
     └── MissingExtraError  an optional library is not installed
 
 All carry one form: what, whose, expected, got, hint.
@@ -34,6 +37,22 @@ class ModelError(MlmaError):
 
 class StateError(MlmaError):
     """A saved state is missing, damaged or of another version."""
+
+
+class ExecutorError(MlmaError):
+    """Workers cannot be reached, or died again over a task that was tried anew."""
+
+
+class TimeLimitError(ExecutorError):
+    """A task took longer than the time limit of its executor."""
+
+
+class ArtefactError(MlmaError):
+    """A model version or its store is missing, damaged, not trusted or of another version."""
+
+
+class ArtefactWarning(UserWarning):
+    """A store could be read, but something in it is damaged or of another version."""
 
 
 class MissingExtraError(MlmaError):
