@@ -1,0 +1,1 @@
+"""Ways on which requests for re-training reach trainers that live elsewhere."""
