@@ -10,7 +10,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlma.adapters.models.callables import CallableForecaster, callables
+    from mlma.adapters.models.contract import check_forecaster
+    from mlma.adapters.models.frame_callables import FrameForecaster
+    from mlma.adapters.models.shared_contract import check_shared_forecaster
     from mlma.domain.errors import (
+        ArtefactError,
+        ArtefactWarning,
         DataError,
         MissingExtraError,
         MlmaError,
@@ -21,15 +27,29 @@ if TYPE_CHECKING:
     from mlma.domain.settings import MLMA, Always, Never, Periodic, Random
     from mlma.library.agent import Agent
     from mlma.library.datasets import auckland_pedestrians
+    from mlma.library.external import (
+        ExternalModels,
+        FileQueue,
+        SQLQueue,
+        Webhook,
+        verify_signature,
+    )
     from mlma.library.replay import replay
     from mlma.library.result import ReplayResult
     from mlma.library.simulate import simulate
+    from mlma.library.versions import MLflowLog, ModelStore, NewVersion, fingerprint
 
 __version__ = version("mlma")
 
 # Names are imported when they are used, so that `mlma --help` answers at once.
 _HOMES = {
+    "mlma.adapters.models.callables": ("CallableForecaster", "callables"),
+    "mlma.adapters.models.contract": ("check_forecaster",),
+    "mlma.adapters.models.frame_callables": ("FrameForecaster",),
+    "mlma.adapters.models.shared_contract": ("check_shared_forecaster",),
     "mlma.domain.errors": (
+        "ArtefactError",
+        "ArtefactWarning",
         "DataError",
         "MissingExtraError",
         "MlmaError",
@@ -40,9 +60,17 @@ _HOMES = {
     "mlma.domain.settings": ("MLMA", "Always", "Never", "Periodic", "Random"),
     "mlma.library.agent": ("Agent",),
     "mlma.library.datasets": ("auckland_pedestrians",),
+    "mlma.library.external": (
+        "ExternalModels",
+        "FileQueue",
+        "SQLQueue",
+        "Webhook",
+        "verify_signature",
+    ),
     "mlma.library.replay": ("replay",),
     "mlma.library.result": ("ReplayResult",),
     "mlma.library.simulate": ("simulate",),
+    "mlma.library.versions": ("MLflowLog", "ModelStore", "NewVersion", "fingerprint"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -50,19 +78,35 @@ __all__ = [
     "MLMA",
     "Agent",
     "Always",
+    "ArtefactError",
+    "ArtefactWarning",
+    "CallableForecaster",
     "DataError",
+    "ExternalModels",
+    "FileQueue",
+    "FrameForecaster",
+    "MLflowLog",
     "MissingExtraError",
     "MlmaError",
     "ModelError",
+    "ModelStore",
     "Never",
+    "NewVersion",
     "Periodic",
     "Random",
     "ReplayResult",
+    "SQLQueue",
     "SettingsError",
     "StateError",
+    "Webhook",
     "auckland_pedestrians",
+    "callables",
+    "check_forecaster",
+    "check_shared_forecaster",
+    "fingerprint",
     "replay",
     "simulate",
+    "verify_signature",
 ]
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mlma.agent.blocks import changed_in_blocks, in_blocks
 from mlma.domain.fleet import Finding, FleetState
 from mlma.domain.groups import Groups
-from mlma.domain.settings import MLMA, Policy
+from mlma.domain.policy import Policy
+from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState
 from mlma.domain.verdicts import CycleRecord, Evidence
 from mlma.stats.dial import WEEK, limits_of

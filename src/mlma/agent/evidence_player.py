@@ -1,89 +1,65 @@
-"""Plays the policies that look at losses: batch after batch, all streams in lockstep.
+"""Plays policies batch after batch, all streams in lockstep: those that look at losses or pool.
 
 Every policy has its own agent state and runs the same cycle as the live agent. A version that two
 policies want at the same batch is trained once.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.cycle import new_state, run_cycle
-from mlma.agent.groups import policy_groups
+from mlma.agent.cycle import run_cycle
+from mlma.agent.play import Play, new_play
+from mlma.agent.pools import LONG_WINDOWS, long_due
+from mlma.agent.rationing import rationed
 from mlma.agent.stage import Stage
-from mlma.agent.training import Failure, Recipe, Version, forecast, train
+from mlma.agent.workshop import Workshop
 from mlma.domain.batches import LossBatch, mean_losses
-from mlma.domain.fleet import Finding, FleetState
-from mlma.domain.groups import Groups
-from mlma.domain.settings import MLMA
-from mlma.domain.state import AgentState, HeldOut
-from mlma.domain.verdicts import RECORD_FLOATS, CycleRecord, Decision, Evidence, Reason
-from mlma.ports import Executor
+from mlma.domain.policy import Policy, Pooled
+from mlma.domain.state import HeldOut
+from mlma.domain.verdicts import CycleRecord, Decision, Reason
+from mlma.ports import FittedForecaster
+from mlma.stats.calendar import slot_classes
 from mlma.steps.compare import Incoming
-from mlma.steps.ease import difficulty
 from mlma.steps.gate import passes_gate
-from mlma.steps.refer import deploy
-from mlma.steps.show import shown
+from mlma.steps.refer import admit, deploy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-HORIZON = 28
-"""Batches that a version forecasts ahead in one call; the rest is asked for when it is needed."""
-
-WORTH_SENDING_SECONDS = 0.5
-"""Work below this is done here: sending it to other processes takes longer."""
-
-
-@dataclass(slots=True)
-class Play:
-    """One policy being played: its state, its deployed versions, what it wrote."""
-
-    policy: MLMA
-    state: AgentState
-    fleet: FleetState
-    groups: Groups
-    difficulty: Floats
-    wanted: Bools
-    fitted: list[Version | None]
-    forecasts: list[Floats]
-    forecast_from: Ints
-    retrained: Bools
-    fits: Ints
-    columns: dict[str, NDArray[np.generic]]
-    findings: list[tuple[int, Finding]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def evidence(self) -> Evidence:
-        """Return what was seen and decided, ``(n_streams, n_batches)``."""
-        return shown(CycleRecord(**self.columns), self.policy)  # type: ignore[arg-type]
-
 
 @dataclass(slots=True)
 class EvidencePlayer:
-    """Plays MLMA policies on a stage; ``play`` returns one `Play` per policy."""
+    """Plays policies on a stage; ``play`` returns one `Play` per policy.
+
+    ``naive`` forecasts the value of a week ago: a member of the pools that want it.
+    """
 
     stage: Stage
-    recipe: Recipe
-    executor: Executor
-    versions: dict[tuple[int, int], Version] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)
-    broken: dict[int, str] = field(default_factory=dict)
-    _fit_seconds: float = 0.0
+    workshop: Workshop
+    naive: FittedForecaster
 
     def play(
-        self, policies: list[MLMA], progress: Callable[[int, int], None] | None = None
+        self,
+        policies: Sequence[tuple[Policy, Bools | None]],
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Play]:
-        """Return the plays of all policies after the last batch."""
-        plays = [_new_play(self.stage, policy) for policy in policies]
+        """Return the plays of all policies after the last batch.
+
+        A policy that does not look at losses comes with the batches at which it re-trains,
+        ``(n_streams, n_batches) bool``.
+        """
+        plays = [new_play(self.stage, policy, due) for policy, due in policies]
         n_batches = self.stage.panel.grid.n_batches
+        long_ones = long_due(self.stage, self.workshop.recipe.window)
         first = int(self.stage.start.min()) if len(self.stage.start) else n_batches
         for batch in range(first, n_batches):
-            self._retrain(plays, batch)
+            self.workshop.book.turned(batch)
+            self._retrain(plays, long_ones[:, batch], batch)
             for play in plays:
                 start = perf_counter()
                 self._cycle(play, batch)
@@ -92,84 +68,147 @@ class EvidencePlayer:
                 progress(batch - first + 1, n_batches - first)
         return plays
 
-    def _retrain(self, plays: list[Play], batch: int) -> None:
-        """Train what any policy wants at this batch, and deploy it."""
+    def _retrain(self, plays: list[Play], long_ones: Bools, batch: int) -> None:
+        """Train what any policy wants at this batch, and let it in."""
         born = np.flatnonzero(self.stage.start == batch)
-        asked = [np.union1d(np.flatnonzero(play.wanted), born) for play in plays]
-        rows = np.unique(np.concatenate([born, *asked]))
-        possible = rows[self.stage.trainable[rows, batch]]
-        self._train([row for row in possible.tolist() if row not in self.broken], batch)
+        grown = np.setdiff1d(np.flatnonzero(long_ones), born)
+        window = self.workshop.recipe.window
+        asked = [np.union1d(np.flatnonzero(_wanted(play, batch)), born) for play in plays]
+        orders: dict[tuple[int, int], bool] = dict.fromkeys(
+            ((row, window) for row in born.tolist()), False
+        )
         for play, wanted in zip(plays, asked, strict=True):
-            self._deploy(play, [int(row) for row in wanted], batch)
+            for row in wanted.tolist():
+                needed = play.needs_held_out(row)
+                orders[row, window] = orders.get((row, window), False) or needed
+            if play.pools.long_place is not None:
+                orders |= dict.fromkeys(((row, self._long(batch)) for row in grown.tolist()), False)
+        self.workshop.train(orders, batch)
+        for play, wanted in zip(plays, asked, strict=True):
+            self._bring(play, wanted, batch)
+            self._bring_long(play, grown, batch)
             play.wanted[:] = False
 
-    def _train(self, rows: list[int], batch: int) -> None:
-        horizon = min(HORIZON, self.stage.panel.grid.n_batches - batch)
-        tasks = [(self.recipe, self.stage.series[row], batch, horizon) for row in rows]
-        if len(tasks) * self._fit_seconds > WORTH_SENDING_SECONDS:
-            results = list(self.executor.map(train, tasks, "train"))
-        else:
-            results = [train(*task) for task in tasks]
-        for row, result in zip(rows, results, strict=True):
-            if isinstance(result, Version):
-                self.versions[row, batch] = result
-                self._fit_seconds = max(result.all_seconds, 0.9 * self._fit_seconds)
-            else:
-                self.failures.setdefault(row, result.message)
-                if self.stage.start[row] == batch:
-                    self.broken[row] = result.message
+    def _long(self, batch: int) -> int:
+        return min(batch, LONG_WINDOWS * self.workshop.recipe.window)
 
-    def _deploy(self, play: Play, wanted: list[int], batch: int) -> None:
+    def _bring(self, play: Play, wanted: Ints, batch: int) -> None:
         """Let the new versions go live, or clear the request where there is none."""
-        arrived = [row for row in wanted if (row, batch) in self.versions]
-        for row in arrived:
-            _charge(play, row, self.versions[row, batch])
-        going = [row for row in arrived if self._passes(play, row, batch)]
-        held = np.array(sorted(set(wanted) - set(going)), dtype=np.int64)
-        play.state = _without_request(play.state, held)
-        failed = held[play.wanted[held] & (batch < self.stage.stop[held])]
-        _hold(play, np.setdiff1d(failed, arrived), batch, Reason.FAILED)
-        if not going:
+        window = self.workshop.recipe.window
+        going: list[int] = []
+        failed: list[int] = []
+        for row in wanted.tolist():
+            version = self.workshop.version(row, window)
+            if version is None:
+                failed.append(row)
+                continue
+            play.charge(row, version, judged=play.needs_held_out(row))
+            if self._passes(play, row, batch):
+                going.append(row)
+        held = np.setdiff1d(wanted, going)
+        play.clear_requests(held)
+        gone_wrong = np.array(failed, dtype=np.int64)
+        if play.watches:
+            self._book_fits(play, wanted, gone_wrong, batch)
+        live = batch < self.stage.stop[gone_wrong]
+        play.hold(gone_wrong[play.wanted[gone_wrong] & live], batch, Reason.FAILED)
+        if going:
+            self._deploy(play, np.array(going, dtype=np.int64), batch)
+
+    def _book_fits(self, play: Play, wanted: Ints, failed: Ints, batch: int) -> None:
+        """Write into the ledger what was trained, and give back what came to nothing."""
+        window = self.workshop.recipe.window
+        play.ledger = play.ledger.with_refund(failed[play.wanted[failed]])
+        for paid in (True, False):
+            rows = np.setdiff1d(wanted[play.wanted[wanted] == paid], failed)
+            versions = [self.workshop.version(row, window) for row in rows.tolist()]
+            seconds = [version.seconds for version in versions if version is not None]
+            play.ledger = play.ledger.with_fits(rows, np.array(seconds), paid=paid)
+
+    def _deploy(self, play: Play, rows: Ints, batch: int) -> None:
+        """Put new versions into the pools, and tell the agent's state."""
+        first = ~play.pools.alive()[rows]
+        if play.watches:
+            self._restart(play, rows, rows if play.pools.single else rows[first], batch)
+        play.retrained[rows[~first], batch] = True
+        play.arrived[rows[~first]] = True
+        fitted = self._fitted(rows, self.workshop.recipe.window)
+        play.pools.admit(rows, fitted, batch)
+        newborn = rows[first]
+        if play.pools.long_place is not None and len(newborn):
+            window = self.workshop.recipe.window
+            play.pools.admit_long(newborn, self._fitted(newborn, window), batch)
+        if play.pools.naive_place is not None and len(newborn):
+            play.pools.admit_naive(newborn, self.naive, batch)
+
+    def _restart(self, play: Play, rows: Ints, fresh: Ints, batch: int) -> None:
+        """Tell the agent's state: ``fresh`` ones forecast alone, the others join a pool."""
+        if len(fresh):
+            play.state = deploy(
+                play.state,
+                fresh,
+                self._held_out(play, fresh, batch),
+                play.monitor,
+                self.stage.seed,
+                provisional=~self.stage.whole[fresh, batch],
+            )
+        joining = np.setdiff1d(rows, fresh)
+        if len(joining):
+            play.state = admit(play.state, joining, play.monitor, self.stage.seed)
+
+    def _bring_long(self, play: Play, grown: Ints, batch: int) -> None:
+        """Let new long-history members in."""
+        if play.pools.long_place is None:
             return
-        rows = np.array(going, dtype=np.int64)
-        held_out = self._held_out(play, rows, batch)
-        provisional = ~self.stage.whole[rows, batch]
-        seed = self.stage.seed
-        play.state = deploy(play.state, rows, held_out, play.policy, seed, provisional=provisional)
-        for row in going:
-            version = self.versions[row, batch]
-            play.retrained[row, batch] = play.fitted[row] is not None
-            play.fitted[row] = version
-            play.forecasts[row], play.forecast_from[row] = version.forecasts, batch
+        window = self._long(batch)
+        made = [row for row in grown.tolist() if self.workshop.version(row, window)]
+        for row in made:
+            version = self.workshop.version(row, window)
+            assert version is not None
+            play.charge(row, version, judged=False)
+        if made:
+            rows = np.array(made, dtype=np.int64)
+            play.pools.admit_long(rows, self._fitted(rows, window), batch)
+
+    def _fitted(self, rows: Ints, window: int) -> list[FittedForecaster]:
+        versions = [self.workshop.version(row, window) for row in rows.tolist()]
+        return [version.fitted for version in versions if version is not None]
 
     def _passes(self, play: Play, row: int, batch: int) -> bool:
         """Whether a new version may replace the old one; writes the decision if it may not."""
-        version = self.versions[row, batch]
-        if not play.policy.gate or play.fitted[row] is None or version.held_out is None:
+        version = self.workshop.version(row, self.workshop.recipe.window)
+        if not play.gated or version is None or version.held_out is None:
             return True
-        held_out = version.held_out[-play.policy.reference_batches :]
+        if not play.pools.state.active[row].any():
+            return True
+        held_out = version.held_out[-play.monitor.reference_batches :]
         first = batch - len(held_out)
         new = mean_losses(self._losses(np.array([row]), first, held_out[None])[0])
         old = np.asarray(play.columns["loss"][row, first:batch], dtype=np.float64)
         if passes_gate(old[None], new[None])[0]:
             return True
-        _hold(play, np.array([row]), batch, Reason.GATE)
+        play.hold(np.array([row]), batch, Reason.GATE)
         return False
 
     def _losses(self, rows: Ints, first: int, y_hat: Floats) -> Floats:
-        """Return pointwise losses of ``(k, n, slots)`` forecasts; NaN in incomplete batches."""
-        last = first + y_hat.shape[1]
+        """Return losses of ``(k, ..., n, slots)`` forecasts; NaN in incomplete batches."""
+        last = first + y_hat.shape[-2]
         y = self.stage.panel.y[rows, first:last]
         y = np.where(self.stage.complete[rows, first:last, None], y, np.nan)
-        return self.stage.loss(y, y_hat, self.stage.scale[rows, None, None])
+        spare = (1,) * (y_hat.ndim - 3)
+        y = y.reshape(len(rows), *spare, *y.shape[1:])
+        scale = self.stage.scale[rows].reshape(len(rows), *spare, 1, 1)
+        return self.stage.loss(np.broadcast_to(y, y_hat.shape), y_hat, scale)
 
     def _held_out(self, play: Play, rows: Ints, batch: int) -> HeldOut | None:
-        if play.policy.reference_from != "held_out" or not self.recipe.held_out:
+        if play.monitor.reference_from != "held_out" or not self.workshop.recipe.held_out:
             return None
-        forecasts = [self.versions[int(row), batch].held_out for row in rows]
+        window = self.workshop.recipe.window
+        versions = [self.workshop.version(row, window) for row in rows.tolist()]
+        forecasts = [version.held_out for version in versions if version is not None]
         y_hat = np.stack([made for made in forecasts if made is not None])
         first = batch - y_hat.shape[1]
-        calendar = self.stage.calendar[play.policy.calendar][first:batch]
+        calendar = self.stage.calendar[play.monitor.calendar][first:batch]
         return HeldOut(
             losses=self._losses(rows, first, y_hat),
             calendar=np.broadcast_to(calendar, (len(rows), len(calendar))),
@@ -179,14 +218,25 @@ class EvidencePlayer:
     def _cycle(self, play: Play, batch: int) -> None:
         """Let the policy see one batch of every stream that is live."""
         live = (self.stage.start <= batch) & (batch < self.stage.stop)
-        live[list(self.broken)] = False
-        live &= np.array([version is not None for version in play.fitted])
-        rows = self._with_forecasts(play, np.flatnonzero(live), batch)
+        live[list(self.workshop.broken)] = False
+        live &= play.pools.alive()
+        rows = play.pools.ready(np.flatnonzero(live), batch, self.workshop)
         if not len(rows):
             return
-        y_hat = np.stack([play.forecasts[row][batch - play.forecast_from[row]] for row in rows])
+        place = batch - self.workshop.book.first
+        classes = self._classes(batch) if not play.pools.single else np.zeros(1, dtype=np.int8)
+        y_hat = play.pools.combined(rows, place, classes)
         losses = self._losses(rows, batch, y_hat[:, None])[:, 0]
-        calendar = self.stage.calendar[play.policy.calendar][batch]
+        if play.watches:
+            self._judge(play, rows, losses, batch)
+        else:
+            play.columns["loss"][rows, batch] = mean_losses(losses)
+        if not play.pools.single:
+            self._learn(play, rows, batch, place, classes)
+
+    def _judge(self, play: Play, rows: Ints, losses: Floats, batch: int) -> None:
+        """Run the cycle of the agent on this batch, and write what it gives."""
+        calendar = self.stage.calendar[play.monitor.calendar][batch]
         everyone = len(rows) == len(play.state)
         incoming = Incoming(
             LossBatch(losses, np.full(len(rows), calendar)), play.difficulty[rows, batch]
@@ -206,80 +256,52 @@ class EvidencePlayer:
         play.findings += [(batch, one) for one in cycled.findings]
         for name, column in play.columns.items():
             column[rows, batch] = getattr(seen, name)
-        play.wanted[rows] = seen.decision == Decision.RETRAIN
+        self._ration(play, rows, seen, batch)
 
-    def _with_forecasts(self, play: Play, rows: Ints, batch: int) -> Ints:
-        """Return the rows that have a forecast for this batch, after asking for missing ones."""
-        for row in rows:
-            if batch - play.forecast_from[row] < len(play.forecasts[row]):
-                continue
-            version = play.fitted[row]
-            assert version is not None  # live rows have a version
-            last = min(batch + HORIZON, self.stage.panel.grid.n_batches)
-            made = forecast(version.fitted, self.stage.series[int(row)], batch, last)
-            if isinstance(made, Failure):
-                self.broken[int(row)] = made.message
-                continue
-            play.forecasts[row], play.forecast_from[row] = made, batch
-        return np.array([row for row in rows if int(row) not in self.broken], dtype=np.int64)
+    def _ration(self, play: Play, rows: Ints, seen: CycleRecord, batch: int) -> None:
+        """Let budget, outcomes and chance have their say on the decisions of the cycle."""
+        made = rationed(
+            play.state.rows(rows),
+            play.ledger.rows(rows),
+            seen,
+            play.monitor,
+            difficulty=play.difficulty[rows, batch],
+            deployed=play.arrived[rows],
+            cycle=batch,
+            seed=self.stage.seed,
+            batches_per_week=self.stage.batches_per_week,
+        )
+        play.state = play.state.with_rows(rows, made.state)
+        play.ledger = play.ledger.with_rows(rows, made.ledger)
+        play.columns["decision"][rows, batch] = made.settled.decision
+        play.columns["reason"][rows, batch] = made.settled.reason
+        play.wanted[rows] = made.settled.decision == Decision.RETRAIN
+        play.arrived[:] = False
 
+    def _learn(
+        self, play: Play, rows: Ints, batch: int, place: int, classes: NDArray[np.int8]
+    ) -> None:
+        """Let the pools learn from the members' losses; note the weights and a switch of leader."""
+        y_hat = play.pools.forecasts[rows, :, place, None]
+        before = play.pools.shares(rows) if _selects(play.policy) else None
+        play.pools.learn(rows, self._losses(rows, batch, y_hat)[:, :, 0], classes)
+        shares = play.pools.shares(rows)
+        assert play.shares is not None  # a pool notes them
+        play.shares[rows, batch] = shares
+        if before is not None and play.watches:
+            switched = (before.argmax(axis=1) != shares.argmax(axis=1)) & ~play.wanted[rows]
+            play.columns["decision"][rows[switched], batch] = Decision.SWITCH
+            play.columns["reason"][rows[switched], batch] = Reason.SELECTED
 
-def _new_play(stage: Stage, policy: MLMA) -> Play:
-    n, n_batches = stage.complete.shape
-    groups = policy_groups(stage.panel.tags, n, policy)
-    shape = (n, n_batches)
-    columns: dict[str, NDArray[np.generic]] = {"n": np.zeros(shape, dtype=np.int32)}
-    for name in RECORD_FLOATS:
-        columns[name] = np.full(shape, np.nan)
-    for name in ("verdict", "decision", "reason"):
-        columns[name] = np.zeros(shape, dtype=np.int8)
-    columns["alarm"] = np.zeros(shape, dtype=np.bool_)
-    return Play(
-        policy=policy,
-        state=new_state(stage.keys, policy, stage.panel.grid.slots),
-        fleet=FleetState.new(groups.names()),
-        groups=groups,
-        difficulty=difficulties(stage.benchmark, policy.adjustment),
-        wanted=np.zeros(n, dtype=np.bool_),
-        fitted=[None] * n,
-        forecasts=[np.empty((0, 0))] * n,
-        forecast_from=np.zeros(n, dtype=np.int64),
-        retrained=np.zeros(shape, dtype=np.bool_),
-        fits=np.zeros(n, dtype=np.int64),
-        columns=columns,
-    )
-
-
-def needs_held_out(policy: MLMA) -> bool:
-    """Whether a policy looks at out-of-sample losses of the training window."""
-    return policy.reference_from == "held_out" or policy.gate
+    def _classes(self, batch: int) -> NDArray[np.int8]:
+        grid = self.stage.panel.grid
+        first = grid.start + grid.batch * batch
+        return slot_classes(first + grid.step * np.arange(grid.slots), grid.step)
 
 
-def _charge(play: Play, row: int, version: Version) -> None:
-    """Count what a version cost this policy: what it would have cost without the others."""
-    held_out = needs_held_out(play.policy)
-    play.fits[row] += 1 + held_out * version.siblings
-    play.seconds += version.seconds + version.forecast_seconds
-    play.seconds += held_out * version.held_out_seconds
+def _wanted(play: Play, batch: int) -> Bools:
+    return play.wanted if play.due is None else play.due[:, batch]
 
 
-def _hold(play: Play, rows: Ints, batch: int, reason: Reason) -> None:
-    """Write that a re-training that was decided on at the batch before came to nothing."""
-    play.columns["decision"][rows, batch - 1] = Decision.HOLD
-    play.columns["reason"][rows, batch - 1] = reason
-
-
-def _without_request(state: AgentState, rows: Ints) -> AgentState:
-    pending = state.pending.copy()
-    pending[rows] = False
-    return replace(state, pending=pending)
-
-
-def difficulties(benchmark: Floats, power: float) -> Floats:
-    """Return the difficulty of every batch, ``(n_streams, n_batches)``, past levels only."""
-    made = np.ones_like(benchmark)
-    level = np.full(len(benchmark), np.nan)
-    if power:
-        for batch in range(benchmark.shape[1]):
-            made[:, batch], level = difficulty(benchmark[:, batch], level, power)
-    return made
+def _selects(policy: Policy) -> bool:
+    return isinstance(policy, Pooled) and policy.combine == "select"

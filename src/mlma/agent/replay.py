@@ -6,25 +6,27 @@ needed, the baselines that must match them are played stream by stream on the sa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.evidence_player import EvidencePlayer, Play, needs_held_out
+from mlma.agent.evidence_player import EvidencePlayer
+from mlma.agent.play import Play, needs_held_out
 from mlma.agent.scheduled_player import StreamPlayed, StreamTask, play_schedules
 from mlma.agent.stage import ReplaySettings, Stage, build_stage, rows_of
-from mlma.agent.training import (
-    Recipe,
-)
+from mlma.agent.training import Recipe
+from mlma.agent.workshop import Workshop
 from mlma.domain.batches import mean_losses
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
+from mlma.domain.policy import Policy, Pooled
 from mlma.domain.runs import PolicyRun, Replayed
-from mlma.domain.settings import MLMA, Always, Never, Periodic, Policy, Random
+from mlma.domain.settings import MLMA, Always, Never, Periodic, Random
 from mlma.domain.streams import Panel
-from mlma.ports import Executor, Forecaster
+from mlma.ports import Executor, FittedForecaster, Forecaster
 from mlma.steps.schedule import scheduled
 
 Floats = NDArray[np.float64]
@@ -34,12 +36,16 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
 
+class Benchmark(Forecaster, FittedForecaster, Protocol):
+    """A forecaster that needs no training: recipe and model in one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Player:
     """Models and machines of a replay."""
 
     forecaster: Forecaster
-    benchmark: Forecaster
+    benchmark: Benchmark
     executor: Executor
     progress: Progress | None = None
 
@@ -69,25 +75,34 @@ def replay_panel(
     """
     begun = perf_counter()
     stage, dropped = build_stage(panel, settings, player.benchmark)
-    evidence = EvidencePlayer(stage, _recipe(settings, player), player.executor)
-    watching = [policy for policy in settings.policies if isinstance(policy, MLMA)]
-    plays = (
-        evidence.play(watching, lambda done, total: player.report("monitor", done, total))
-        if watching
-        else []
+    workshop = Workshop.of(stage, _recipe(settings, player), player.executor)
+    plays = _play_in_lockstep(
+        [(policy, None) for policy in settings.policies if isinstance(policy, MLMA)],
+        workshop,
+        player,
+        "monitor",
     )
     roles = _roles(settings.policies, plays, stage)
+    pooled = {policy.label: (policy, role) for policy, role in roles if _pools(policy)}
     schedules = _schedules(roles, stage, settings)
-    played = _play_streams(schedules, evidence, player)
+    first = {one.label: one.due for one in reversed(schedules)}
+    pool_plays = _play_in_lockstep(
+        [(policy, first[label]) for label, (policy, _) in pooled.items()], workshop, player, "pool"
+    )
+    schedules = [one for one in schedules if one.label not in pooled]
+    played = _play_streams(schedules, workshop, player)
     broken = {row: made.broken for row, made in enumerate(played) if made.broken}
-    broken.update(evidence.broken)
+    broken.update(workshop.broken)
     soft = {row: made.failures[0] for row, made in enumerate(played) if made.failures}
-    soft.update(evidence.failures)
+    soft.update(workshop.failures)
     kept = _unbroken(stage, broken)
     runs = [
         _seasonal_naive(stage, kept),
-        *_scheduled_runs(roles, schedules, played, kept),
-        *[_evidence_run(play, kept) for play in plays],
+        *_scheduled_runs(
+            [one for one in roles if one[0].label not in pooled], schedules, played, kept
+        ),
+        *[_lockstep_run(play, "policy", kept) for play in plays],
+        *[_lockstep_run(play, pooled[play.policy.label][1], kept) for play in pool_plays],
     ]
     shown = rows_of(stage.panel, kept)
     return Replayed(
@@ -101,6 +116,19 @@ def replay_panel(
         seconds=perf_counter() - begun,
         failures={stage.panel.ids[row]: text for row, text in broken.items()},
     )
+
+
+def _play_in_lockstep(
+    policies: list[tuple[Policy, Bools | None]], workshop: Workshop, player: Player, label: str
+) -> list[Play]:
+    if not policies:
+        return []
+    evidence = EvidencePlayer(workshop.stage, workshop, player.benchmark)
+    return evidence.play(policies, lambda done, total: player.report(label, done, total))
+
+
+def _pools(policy: Policy) -> bool:
+    return isinstance(policy, Pooled) and policy.has_pool and not isinstance(policy, MLMA)
 
 
 def _unbroken(stage: Stage, broken: dict[int, str]) -> NDArray[np.int64]:
@@ -145,7 +173,14 @@ def _matched(play: Play, stage: Stage) -> list[Policy]:
     if not again:
         return []
     every = round(max(span / again, 1.0), 2)
-    return [Periodic(every=every), Random(rate=round(min(again / span, 1.0), 5))]
+    dummies: list[Policy] = [Periodic(every), Random(round(min(again / span, 1.0), 5))]
+    policy = play.policy
+    if isinstance(policy, Pooled) and policy.has_pool:
+        settings = {spec.name: getattr(policy, spec.name) for spec in fields(Pooled)}
+        late = float(play.retrained.sum())  # without the fits of long-history members
+        if late:
+            dummies.append(Periodic(round(max(span / late, 1.0), 2), **settings))
+    return dummies
 
 
 def _schedules(
@@ -174,17 +209,17 @@ def _phases(policy: Policy, settings: ReplaySettings) -> int:
 
 def _play_streams(
     schedules: list[_Schedule],
-    evidence: EvidencePlayer,
+    workshop: Workshop,
     player: Player,
 ) -> list[StreamPlayed]:
-    stage = evidence.stage
-    known: list[dict[int, tuple[object, float]]] = [{} for _ in stage.panel.ids]
-    for (row, at), version in evidence.versions.items():
-        known[row][at] = (version.fitted, version.seconds)
+    stage = workshop.stage
+    known: list[dict[int, tuple[FittedForecaster, float]]] = [{} for _ in stage.panel.ids]
+    for (row, at), made_before in workshop.known.items():
+        known[row][at] = made_before
     due = np.stack([schedule.due for schedule in schedules])
     tasks = [
         (
-            evidence.recipe,
+            workshop.recipe,
             stage.loss,
             StreamTask(
                 stage.series[row],
@@ -192,7 +227,7 @@ def _play_streams(
                 stage.trainable[row],
                 stage.complete[row],
                 float(stage.scale[row]),
-                known[row],  # type: ignore[arg-type]  # fitted forecasters of the port
+                known[row],
             ),
         )
         for row in range(len(stage.panel))
@@ -245,20 +280,20 @@ def _after_first(deployed: Bools) -> Bools:
     return np.asarray(deployed & (np.cumsum(deployed, axis=1) > 1))
 
 
-def _evidence_run(play: Play, kept: NDArray[np.int64]) -> PolicyRun:
-    columns = {name: column[kept] for name, column in play.columns.items()}
-    play.columns = columns
+def _lockstep_run(play: Play, role: str, kept: NDArray[np.int64]) -> PolicyRun:
+    play.columns = {name: column[kept] for name, column in play.columns.items()}
     evidence = play.evidence()
     return PolicyRun(
         label=play.policy.label,
-        role="policy",
+        role=role,
         settings=play.policy.full_label,
         loss=evidence.loss,
         retrained=play.retrained[kept],
         fits=play.fits[kept].astype(np.float64),
         seconds=play.seconds,
-        evidence=evidence,
+        evidence=evidence if play.watches else None,
         findings=tuple(play.findings),
+        shares=None if play.shares is None else play.shares[kept],
     )
 
 

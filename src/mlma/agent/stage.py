@@ -20,7 +20,7 @@ from mlma.domain.batches import mean_losses
 from mlma.domain.chance import stream_keys
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
-from mlma.domain.settings import Policy
+from mlma.domain.policy import Policy
 from mlma.domain.streams import Panel, Series
 from mlma.ports import Forecaster
 from mlma.stats.calendar import EFFECTS, calendar_class

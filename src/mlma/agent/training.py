@@ -69,19 +69,30 @@ class Failure:
     message: str
 
 
-def train(recipe: Recipe, series: Series, at: int, horizon: int) -> Version | Failure:
-    """Return the version that goes live at batch ``at``, or what went wrong."""
+def train(  # noqa: PLR0917  # a task is a tuple
+    recipe: Recipe, series: Series, at: int, horizon: int, window: int, judged: bool
+) -> Version | Failure:
+    """Return the version that goes live at batch ``at``, or what went wrong.
+
+    ``window`` is the number of batches that it is trained on; ``judged`` = with out-of-sample
+    forecasts of the last of them.
+    """
     start = perf_counter()
     try:
-        fitted = recipe.forecaster.fit(series, max(at - recipe.window, 0), at, recipe.seed)
+        fitted = recipe.forecaster.fit(series, max(at - window, 0), at, recipe.seed)
         trained = perf_counter()
-        held_out, siblings = _held_out(recipe, series, fitted, at)
-        judged = perf_counter()
+        held_out, siblings = _held_out(recipe, series, fitted, at) if judged else (None, 0)
+        told = perf_counter()
         forecasts = fitted.predict(series, at, at + horizon)
     except ModelError as error:
         return Failure(str(error))
-    spent = (trained - start, judged - trained, perf_counter() - judged)
+    spent = (trained - start, told - trained, perf_counter() - told)
     return Version(fitted, at, forecasts, held_out, siblings, *spent)
+
+
+def lost_version(error: Exception) -> Version | Failure:
+    """Return what stands for a training that the executor lost: too slow, or it killed workers."""
+    return Failure(f"{type(error).__name__}: {error}")
 
 
 def forecast(fitted: FittedForecaster, series: Series, first: int, last: int) -> Floats | Failure:

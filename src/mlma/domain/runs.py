@@ -43,6 +43,9 @@ class PolicyRun:
         number of random phases that were averaged.
     findings
         batch and `Finding`, in the order in which they were made.
+    shares
+        ``(n_streams, n_batches, 4) float32``, weights in the pool after each batch: newest version,
+        older versions, long-history member, naive member; None without a pool.
     """
 
     label: str
@@ -55,6 +58,7 @@ class PolicyRun:
     evidence: Evidence | None = None
     phases: int = 1
     findings: tuple[tuple[int, Finding], ...] = ()
+    shares: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,39 +5,14 @@ a field of `MLMA`; the defaults are our reading.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any, ClassVar
 
 from mlma.domain.errors import SettingsError, unknown_name
 from mlma.domain.expressions import parse_call
-
-
-class Policy:
-    """Base of all policies; gives them one text form, ``name(setting=value)``."""
-
-    name: ClassVar[str]
-    always_shown: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def label(self) -> str:
-        """The policy as it is written on the command line: its dial, and what is not default."""
-        return self._text(defaults=False)
-
-    @property
-    def full_label(self) -> str:
-        """The policy with every setting written out, for reproduction."""
-        return self._text(defaults=True)
-
-    def _text(self, *, defaults: bool) -> str:
-        shown = [
-            f"{spec.name}={_plain(getattr(self, spec.name))!r}"
-            for spec in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
-            if defaults
-            or spec.name in self.always_shown
-            or getattr(self, spec.name) != spec.default
-        ]
-        return f"{self.name}({', '.join(shown)})" if shown else self.name
+from mlma.domain.policy import AUTO, Policy, Pooled, check
+from mlma.domain.retraining import Retraining
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +23,14 @@ class Never(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class Always(Policy):
+class Always(Pooled):
     """Re-train before every batch: the yardstick."""
 
     name: ClassVar[str] = "always"
 
 
 @dataclass(frozen=True, slots=True)
-class Periodic(Policy):
+class Periodic(Pooled):
     """Re-train every ``every`` batches.
 
     ``phase="random"`` draws each stream's first re-training, so that the fleet does not re-train
@@ -68,13 +43,14 @@ class Periodic(Policy):
     phase: str | int = "random"
 
     def __post_init__(self) -> None:
-        _check(self, "every", 1 <= self.every < inf, "at least 1 batch", "periodic(every=28)")
+        Pooled.__post_init__(self)
+        check(self, "every", 1 <= self.every < inf, "at least 1 batch", "periodic(every=28)")
         good = self.phase == "random" or (isinstance(self.phase, int) and self.phase >= 0)
-        _check(self, "phase", good, '"random" or a number of batches', 'phase="random"')
+        check(self, "phase", good, '"random" or a number of batches', 'phase="random"')
 
 
 @dataclass(frozen=True, slots=True)
-class Random(Policy):
+class Random(Pooled):
     """Re-train before each batch with probability ``rate``."""
 
     name: ClassVar[str] = "random"
@@ -82,11 +58,12 @@ class Random(Policy):
     rate: float = 0.03
 
     def __post_init__(self) -> None:
-        _check(self, "rate", 0 <= self.rate <= 1, "a share from 0 to 1", "random(rate=0.03)")
+        Pooled.__post_init__(self)
+        check(self, "rate", 0 <= self.rate <= 1, "a share from 0 to 1", "random(rate=0.03)")
 
 
 @dataclass(frozen=True, slots=True)
-class MLMA(Policy):
+class MLMA(Retraining):
     """Re-train where the incoming loss batch is worse than the data-adaptive reference.
 
     test
@@ -143,19 +120,27 @@ class MLMA(Policy):
     follow_ups
         batches after an alarm at which the model is re-trained again, so that the window fills
         with data from after the break; alarms in between open nothing new. A version trained on
-        a window with large holes is followed up in the same way.
-    gate
-        deploy a new version only if it is better than the old one on held-out batches.
+        a window with large holes is followed up in the same way. None = ``(7, 14, 28)`` for one
+        model, none with a pool, where they do not pay.
     review_age, review_rise, review_level, review_every
         a model of this age is re-trained if its reference now stands more than ``review_rise``
         above its level at deployment, significantly at the lenient ``review_level``, and is
         otherwise looked at again ``review_every`` batches later; ``review_age=None`` = no reviews.
-        Our measurement: a rise too small for an alarm is reason enough at that age.
+        Our measurement: a rise too small for an alarm is reason enough at that age. ``"auto"`` = 42
+        for one model, None with a pool.
     max_age
         re-train a model that is this many batches old in any case; None = never. Reviews and
-        maximum age start in a random phase per stream.
-    pool
-        versions kept and scored side by side; 1 = one model at a time.
+        maximum age start in a random phase per stream. ``"auto"`` = 140 for one model, 56 with a
+        pool, in which every version more is worth its fit.
+    cooldown
+        with a pool, batches after a new version in which an alarm brings no other one: what the
+        pool can do about a break it does by its weights, and a window needs batches from after it.
+    train_on, gate, gate_level, gate_batches, rollback_batches
+        see `Retraining`: what happens to one model around a re-training.
+    budget, budget_seconds, rank, spend_rest, withhold, escalate_after, escalate_for, helped_gain
+        see `Retraining`: which re-trainings start, and what they gain.
+    pool, long_member, naive_member, combine, learning_rate, share, half_life
+        see `Pooled`; 8 versions by default.
     """
 
     name: ClassVar[str] = "mlma"
@@ -179,45 +164,71 @@ class MLMA(Policy):
     calendar: str = "weekend"
     margin: float = 0.0
     confirm: int = 1
-    follow_ups: tuple[int, ...] = (7, 14, 28)
-    gate: bool = False
-    review_age: int | None = 42
+    follow_ups: tuple[int, ...] | None = None
+    review_age: int | str | None = AUTO
     review_rise: float = 0.02
     review_level: float = 0.2
     review_every: int = 7
-    max_age: int | None = 140
-    pool: int = 1
+    max_age: int | str | None = AUTO
+    cooldown: int = 14
+    pool: int = field(default=8, kw_only=True)
 
     def __post_init__(self) -> None:
+        Retraining.__post_init__(self)
         for setting, known in _CHOICES.items():
             got = getattr(self, setting)
             if got not in known:
                 raise unknown_name(f"{setting} of MLMA", str(got), known)
-        object.__setattr__(self, "follow_ups", tuple(self.follow_ups))  # a list has no hash
+        if self.follow_ups is not None:
+            object.__setattr__(self, "follow_ups", tuple(self.follow_ups))  # a list has no hash
         by = (self.group_by,) if isinstance(self.group_by, str) else tuple(self.group_by)
         object.__setattr__(self, "group_by", by)
         dial = self.false_retrainings
-        few, cap, ages = self.min_reference_batches, self.reference_batches, self.follow_ups
+        few, cap, ages = self.min_reference_batches, self.reference_batches, self.due_follow_ups
         rising = all(a < b and b == int(b) for a, b in zip((0, *ages), ages, strict=False))
-        _check(self, "level", 0 < self.level < 1, "between 0 and 1", "level=0.001")
+        check(self, "level", 0 < self.level < 1, "between 0 and 1", "level=0.001")
         good = dial is None or 0 < dial < inf
-        _check(self, "false_retrainings", good, "None or above 0", "1.0 per 1,000 streams and week")
+        check(self, "false_retrainings", good, "None or above 0", "1.0 per 1,000 streams and week")
         good = 0 < self.finding_level < 1
-        _check(self, "finding_level", good, "between 0 and 1", "finding_level=0.01")
-        _check(self, "allowance", self.allowance > 0, "above 0", "allowance=0.5")
-        _check(self, "adjustment", 0 <= self.adjustment <= 1, "from 0 to 1", "0 = none")
-        _check(self, "min_reference_batches", few >= 3, "at least 3", "a variance needs batches")
-        _check(self, "reference_batches", cap >= few, "min_reference_batches or more", "28")
-        _check(self, "margin", 0 <= self.margin < inf, "0 or more", "margin=0.1 is 10 %")
-        _check(self, "confirm", self.confirm >= 1, "at least 1", "confirm=1")
-        _check(self, "follow_ups", rising, "rising numbers of batches", "follow_ups=(7, 14, 28)")
-        _check(self, "review_rise", 0 <= self.review_rise < inf, "0 or more", "0.02 is 2 %")
-        _check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=7")
-        _check(self, "review_level", 0 < self.review_level <= 0.5, "above 0, at most 0.5", "0.1")
+        check(self, "finding_level", good, "between 0 and 1", "finding_level=0.01")
+        check(self, "allowance", self.allowance > 0, "above 0", "allowance=0.5")
+        check(self, "adjustment", 0 <= self.adjustment <= 1, "from 0 to 1", "0 = none")
+        check(self, "min_reference_batches", few >= 3, "at least 3", "a variance needs batches")
+        check(self, "reference_batches", cap >= few, "min_reference_batches or more", "28")
+        check(self, "margin", 0 <= self.margin < inf, "0 or more", "margin=0.1 is 10 %")
+        check(self, "confirm", self.confirm >= 1, "at least 1", "confirm=1")
+        check(self, "cooldown", self.cooldown >= 0, "0 batches or more", "cooldown=14")
+        check(self, "follow_ups", rising, "rising numbers of batches", "follow_ups=(7, 14, 28)")
+        check(self, "review_rise", 0 <= self.review_rise < inf, "0 or more", "0.02 is 2 %")
+        check(self, "review_every", self.review_every >= 1, "at least 1 batch", "review_every=7")
+        check(self, "review_level", 0 < self.review_level <= 0.5, "above 0, at most 0.5", "0.1")
         for setting in ("review_age", "max_age"):
             got = getattr(self, setting)
-            _check(self, setting, got is None or got >= 1, "None or at least 1 batch", "56")
-        _check(self, "pool", self.pool == 1, "1: one model at a time", "pool=1")
+            good = got in {None, AUTO} or (not isinstance(got, str) and got >= 1)
+            check(self, setting, good, 'None, "auto" or at least 1 batch', "56")
+
+    @property
+    def due_follow_ups(self) -> tuple[int, ...]:
+        """Batches after an alarm at which the model is re-trained again."""
+        if self.follow_ups is not None:
+            return self.follow_ups
+        return () if self.has_pool else (7, 14, 28)
+
+    @property
+    def first_review(self) -> float:
+        """Age of the first review in batches; infinite = no reviews."""
+        auto = None if self.has_pool else 42
+        return _age(auto if self.review_age == AUTO else self.review_age)
+
+    @property
+    def oldest(self) -> float:
+        """Age at which a model is re-trained in any case, in batches; infinite = never."""
+        auto = 56 if self.has_pool else 140
+        return _age(auto if self.max_age == AUTO else self.max_age)
+
+
+def _age(batches: int | str | None) -> float:
+    return inf if batches is None else float(batches)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -242,8 +253,7 @@ def policy_from(text: str | Policy) -> Policy:
     """Return the policy that a text describes; a policy is returned as it is.
 
     >>> policy_from("periodic(every=28)")
-    Periodic(every=28, phase='random')
-    """
+    Periodic(pool=1,"""
     if isinstance(text, Policy):
         return text
     name, arguments = parse_call(text, "policy")
@@ -262,18 +272,3 @@ def build(maker: Callable[..., Policy], name: str, arguments: dict[str, Any]) ->
         return maker(**arguments)
     except TypeError as error:
         raise SettingsError(f"`{name}` cannot be built from {arguments}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting without NumPy's number types, so that its text can be read back."""
-    if isinstance(value, tuple):
-        return tuple(_plain(part) for part in value)
-    return value.item() if hasattr(value, "item") else value
-
-
-def _check(owner: Policy, setting: str, good: bool, expected: str, hint: str) -> None:
-    if not good:
-        raise SettingsError(
-            f"`{setting}` of `{type(owner).__name__}` must be {expected}. "
-            f"Got {getattr(owner, setting)!r}. Hint: {hint}.",
-        )

@@ -39,6 +39,9 @@ class Decision(IntEnum):
     KEEP = 0
     RETRAIN = 1
     HOLD = 2  # wanted to, and did not: the gate or a failed training kept the old version
+    DEFER = 3  # wanted to, and waits for the budget of a later cycle
+    SWITCH = 4  # another version that was there already goes live: rolled back, or selected
+    ESCALATE = 5  # re-training does not help: a person has to look
 
     @property
     def label(self) -> str:
@@ -69,6 +72,13 @@ class Reason(IntEnum):
     FLAT = 17
     OUTAGE = 18
     EXCLUDED = 19
+    BUDGET = 20
+    WITHHELD = 21
+    NOT_HELPED = 22
+    ROLLED_BACK = 23
+    SELECTED = 24
+    UNFIT = 25
+    TRIAL = 26
 
     @property
     def label(self) -> str:
@@ -97,6 +107,13 @@ REASONS: dict[Reason, str] = {
     Reason.FLAT: "reference without variance: cannot tell",
     Reason.OUTAGE: "reference spans an outage: cannot tell",
     Reason.EXCLUDED: "batch excluded: event or label",
+    Reason.BUDGET: "waits for the budget: other streams lose more per training second",
+    Reason.WITHHELD: "withheld at random, to measure what re-training gains",
+    Reason.NOT_HELPED: "re-training did not help, time and again: a person has to look",
+    Reason.ROLLED_BACK: "the former version is better: model and reference went back to it",
+    Reason.SELECTED: "another version of the pool lost less lately",
+    Reason.UNFIT: "the shared model no longer fits this stream",
+    Reason.TRIAL: "new version on trial beside the old one",
 }
 
 

@@ -24,7 +24,8 @@ from mlma.domain.errors import SettingsError, StateError
 from mlma.domain.fleet import Finding, FleetState
 from mlma.domain.groups import FLEET
 from mlma.domain.leftovers import LeftOut, merge_left_out
-from mlma.domain.settings import MLMA, Policy, policy_from
+from mlma.domain.policy import Policy
+from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.state import AgentState
 from mlma.library.births import born, with_streams
 from mlma.library.blocks import loss_block, same_width, same_windows
@@ -58,7 +59,8 @@ class Agent:
     Parameters
     ----------
     policy
-        what turns evidence into decisions, or its text form; default `MLMA`.
+        what turns evidence into decisions, or its text form; default `MLMA` for one model at a time
+        (``pool=1``): a pool is a matter of the forecasts, which are made elsewhere.
     loss
         loss of a pair, for `observe`; a name or a function of ``(y, y_hat)``. Scaled losses need a
         history and are not known here.
@@ -101,7 +103,7 @@ class Agent:
         y: str = "y",
         y_hat: str = "y_hat",
     ) -> None:
-        self.policy = MLMA() if policy is None else policy_from(policy)
+        self.policy = _one_model(policy)
         self.loss: Loss = loss_from(loss)
         if self.loss.needs_scale:
             raise SettingsError(
@@ -398,3 +400,8 @@ class Agent:
         """Return the state of streams whose first version goes live now."""
         slots = 1 if self._slot is None else int(self._batch // self._slot)
         return born(ids, monitor_of(self.policy), slots, self.seed)
+
+
+def _one_model(policy: Policy | str | None) -> Policy:
+    chosen = MLMA() if policy is None else policy_from(policy)
+    return replace(chosen, pool=1) if isinstance(chosen, MLMA) else chosen

@@ -21,7 +21,8 @@ from mlma.agent.replay import Player, Progress, replay_panel
 from mlma.agent.stage import ReplaySettings
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import SettingsError
-from mlma.domain.settings import MLMA, Policy, policy_from
+from mlma.domain.policy import Policy
+from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.streams import Grid
 from mlma.library.progress import progress_for
 from mlma.library.result import ReplayResult

@@ -58,3 +58,38 @@ def calendar_class(
     days = starts.astype("datetime64[D]").astype(np.int64)
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
     return np.asarray(weekday >= 5 if effect == "weekend" else weekday, dtype=np.int8)
+
+
+SLOT_BLOCK = np.timedelta64(3, "h")
+"""Slots of one block of the day share their weights in a pool."""
+
+_BLOCKS = int(np.timedelta64(24, "h") // SLOT_BLOCK)
+
+
+def slot_class_count(step: np.timedelta64) -> int:
+    """Return how many slot classes there are: blocks of three hours, or 1, times weekend or not.
+
+    >>> slot_class_count(np.timedelta64(15, "m"))
+    16
+    """
+    return 2 * _BLOCKS if step < np.timedelta64(1, "D") else 2
+
+
+def slot_classes(times: NDArray[np.datetime64], step: np.timedelta64) -> NDArray[np.int8]:
+    """Return the class of each slot, of the shape of ``times``: block of the day, weekend or not.
+
+    Classes of Monday to Friday come first. Slots of a day or longer have the weekend only, slots
+    of several days none (0).
+
+    >>> hours = np.array(["2024-03-01T00", "2024-03-01T23", "2024-03-02T04"], dtype="M8[us]")
+    >>> slot_classes(hours, np.timedelta64(1, "h")).tolist()
+    [0, 7, 9]
+    """
+    day = times.astype("datetime64[D]")
+    weekend = (day.astype(np.int64) + 3) % 7 >= 5
+    if step > np.timedelta64(1, "D"):
+        return np.zeros(times.shape, dtype=np.int8)
+    if step == np.timedelta64(1, "D"):
+        return weekend.astype(np.int8)
+    block = (times - day) // SLOT_BLOCK
+    return np.asarray(block + _BLOCKS * weekend, dtype=np.int8)

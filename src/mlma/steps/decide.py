@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.columns import Columns
-from mlma.domain.settings import MLMA, Policy
+from mlma.domain.policy import Policy
+from mlma.domain.settings import MLMA
 from mlma.domain.state import NOT_OPEN, AgentState
 from mlma.domain.verdicts import Codes, Decision, Reason, Verdict
 from mlma.stats.levels import rise_p_value
@@ -73,6 +74,8 @@ def _by_evidence(
     in_a_row = _in_a_row(state.alarms_in_a_row, alarm, told)
     was_open = state.episode != NOT_OPEN
     opened = alarm & (in_a_row >= policy.confirm) & ~was_open & ~state.pending
+    if policy.has_pool:
+        opened &= (state.age >= policy.cooldown) | (state.version <= 1)
     episode, follow_up = _followed_up(state, opened, policy)
     quiet = ~was_open & ~opened
     review, next_review = _reviewed(state, quiet, policy)
@@ -139,13 +142,13 @@ def _unless(gone: Bools, column: NDArray[Number]) -> NDArray[Number]:
 
 def _followed_up(state: AgentState, opened: Bools, policy: MLMA) -> tuple[NDArray[np.int32], Bools]:
     """Return the batches since each open alarm, and where a follow-up is due now."""
-    last = policy.follow_ups[-1] if policy.follow_ups else 0
+    last = policy.due_follow_ups[-1] if policy.due_follow_ups else 0
     due = np.zeros(len(opened), dtype=np.bool_)
     rows = np.flatnonzero(opened | (state.episode != NOT_OPEN))
     if not last or not len(rows):
         return state.episode, due
     since = np.where(opened[rows], np.int32(0), state.episode[rows] + np.int32(1))
-    due[rows] = np.isin(since, policy.follow_ups)
+    due[rows] = np.isin(since, policy.due_follow_ups)
     episode = state.episode.copy()
     episode[rows] = np.where(since >= last, np.int32(NOT_OPEN), since)
     return episode, due

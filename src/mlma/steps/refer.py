@@ -217,7 +217,7 @@ def deploy(
     known = reference.moments.count() >= policy.min_reference_batches
     level = np.where(known, reference.moments.level(), np.nan)
     episode = old.episode
-    if provisional is not None and policy.follow_ups:
+    if provisional is not None and policy.due_follow_ups:
         episode = np.where(provisional & (episode == NOT_OPEN), np.int32(0), episode)
     nothing = np.zeros(len(rows))
     new = replace(
@@ -239,14 +239,34 @@ def deploy(
     return state.with_rows(rows, new)
 
 
+def admit(state: AgentState, rows: Ints, policy: MLMA, seed: int) -> AgentState:
+    """Return the state after new versions joined the pools of the streams ``rows``.
+
+    The pool forecasts on with all its members, so its reference stays. Writes age, version,
+    birth_level, next_review, oldest, pending.
+    """
+    old = state.rows(rows)
+    next_review, oldest = _ages(old, policy, seed)
+    known = old.reference.moments.count() >= policy.min_reference_batches
+    new = replace(
+        old,
+        age=np.zeros_like(old.age),
+        version=old.version + np.int32(1),
+        birth_level=np.where(known, old.reference.moments.level(), np.nan),
+        next_review=next_review.astype(np.float32),
+        oldest=oldest.astype(np.float32),
+        pending=np.zeros_like(old.pending),
+    )
+    return state.with_rows(rows, new)
+
+
 def _ages(old: AgentState, policy: MLMA, seed: int) -> tuple[Floats, Floats]:
     """Return age of the first review and maximum age.
 
     A stream's first version starts in a random phase; later ones vary by a quarter, because a
     common shock re-trains many streams on one day, and their ages would stay in step for good.
     """
-    review_age = np.inf if policy.review_age is None else float(policy.review_age)
-    max_age = np.inf if policy.max_age is None else float(policy.max_age)
+    review_age, max_age = policy.first_review, policy.oldest
     sooner = min(review_age, max_age)
     draw = uniforms(seed, old.key, _AGE_DRAW - old.version.astype(np.int64))
     share = np.where(old.version == 0, -draw, AGE_SPREAD * (2 * draw - 1))

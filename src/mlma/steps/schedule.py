@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.chance import uniforms
-from mlma.domain.settings import Always, Never, Periodic, Policy, Random
+from mlma.domain.policy import Policy
+from mlma.domain.settings import Always, Never, Periodic, Random
 
 Bools = NDArray[np.bool_]
 

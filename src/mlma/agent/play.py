@@ -1,0 +1,152 @@
+"""A play: one policy on a stage, with its state, its pools and what it wrote."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.agent.cycle import monitor_of, new_state
+from mlma.agent.groups import policy_groups
+from mlma.agent.pools import Pools
+from mlma.agent.rationing import Ledger
+from mlma.agent.stage import Stage
+from mlma.agent.training import Version
+from mlma.domain.fleet import Finding, FleetState
+from mlma.domain.groups import Groups
+from mlma.domain.policy import Policy
+from mlma.domain.settings import MLMA
+from mlma.domain.state import AgentState
+from mlma.domain.verdicts import RECORD_FLOATS, CycleRecord, Decision, Evidence, Reason
+from mlma.steps.ease import difficulty
+from mlma.steps.show import shown
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Play:
+    """One policy being played.
+
+    wanted
+        ``(n_streams,) bool``, a re-training was decided on in the last batch.
+    retrained
+        ``(n_streams, n_batches) bool``, a version that is not the first went live.
+    fits
+        ``(n_streams,)`` models trained for this policy.
+    columns
+        of `CycleRecord`, each ``(n_streams, n_batches)``.
+    shares
+        ``(n_streams, n_batches, 4) float32``, weights in the pool: newest version, older versions,
+        long-history member, naive member; None without a pool.
+    ledger
+        outcomes, budget and tries.
+    arrived
+        ``(n_streams,) bool``, a version that is not the first went live before this batch.
+    due
+        where a policy that does not look at losses re-trains, ``(n_streams, n_batches) bool``.
+    """
+
+    policy: Policy
+    monitor: MLMA
+    state: AgentState
+    fleet: FleetState
+    groups: Groups
+    pools: Pools
+    difficulty: Floats
+    wanted: Bools
+    retrained: Bools
+    fits: Ints
+    columns: dict[str, NDArray[np.generic]]
+    shares: NDArray[np.float32] | None
+    ledger: Ledger
+    arrived: Bools
+    due: Bools | None = None
+    findings: list[tuple[int, Finding]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def watches(self) -> bool:
+        """Whether the policy looks at losses."""
+        return isinstance(self.policy, MLMA)
+
+    @property
+    def gated(self) -> bool:
+        """Whether a new version has to prove itself."""
+        return isinstance(self.policy, MLMA) and self.policy.gate
+
+    def needs_held_out(self, row: int) -> bool:
+        """Whether a new version of this stream needs out-of-sample losses of its window."""
+        if not self.watches or not needs_held_out(self.monitor):
+            return False
+        return self.pools.single or not self.pools.state.active[row].any()
+
+    def evidence(self) -> Evidence:
+        """Return what was seen and decided, ``(n_streams, n_batches)``."""
+        return shown(CycleRecord(**self.columns), self.monitor)  # type: ignore[arg-type]
+
+    def charge(self, row: int, version: Version, *, judged: bool) -> None:
+        """Count what a version cost this policy: what it would have cost without the others."""
+        self.fits[row] += 1 + judged * version.siblings
+        self.seconds += version.seconds + version.forecast_seconds
+        self.seconds += judged * version.held_out_seconds
+
+    def hold(self, rows: Ints, batch: int, reason: Reason) -> None:
+        """Write that a re-training that was decided on at the batch before came to nothing."""
+        self.columns["decision"][rows, batch - 1] = Decision.HOLD
+        self.columns["reason"][rows, batch - 1] = reason
+
+    def clear_requests(self, rows: Ints) -> None:
+        """Let the streams ask again."""
+        pending = self.state.pending.copy()
+        pending[rows] = False
+        self.state = replace(self.state, pending=pending)
+
+
+def new_play(stage: Stage, policy: Policy, due: Bools | None = None) -> Play:
+    """Return a play at its start."""
+    n, n_batches = stage.complete.shape
+    monitor = monitor_of(policy)
+    groups = policy_groups(stage.panel.tags, n, monitor)
+    shape = (n, n_batches)
+    columns: dict[str, NDArray[np.generic]] = {"n": np.zeros(shape, dtype=np.int32)}
+    for name in RECORD_FLOATS:
+        columns[name] = np.full(shape, np.nan)
+    for name in ("verdict", "decision", "reason"):
+        columns[name] = np.zeros(shape, dtype=np.int8)
+    columns["alarm"] = np.zeros(shape, dtype=np.bool_)
+    pools = Pools.of(stage, policy)
+    shares = None if pools.single else np.full((*shape, 4), np.nan, dtype=np.float32)
+    return Play(
+        policy=policy,
+        monitor=monitor,
+        state=new_state(stage.keys, policy, stage.panel.grid.slots),
+        fleet=FleetState.new(groups.names()),
+        groups=groups,
+        pools=pools,
+        difficulty=difficulties(stage.benchmark, monitor.adjustment),
+        wanted=np.zeros(n, dtype=np.bool_),
+        retrained=np.zeros(shape, dtype=np.bool_),
+        fits=np.zeros(n, dtype=np.int64),
+        columns=columns,
+        shares=shares,
+        ledger=Ledger.new(n),
+        arrived=np.zeros(n, dtype=np.bool_),
+        due=due,
+    )
+
+
+def needs_held_out(policy: MLMA) -> bool:
+    """Whether a policy looks at out-of-sample losses of the training window."""
+    return policy.reference_from == "held_out" or policy.gate
+
+
+def difficulties(benchmark: Floats, power: float) -> Floats:
+    """Return the difficulty of every batch, ``(n_streams, n_batches)``, past levels only."""
+    made = np.ones_like(benchmark)
+    level = np.full(len(benchmark), np.nan)
+    if power:
+        for batch in range(benchmark.shape[1]):
+            made[:, batch], level = difficulty(benchmark[:, batch], level, power)
+    return made
