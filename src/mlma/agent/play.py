@@ -11,6 +11,7 @@ from mlma.agent.pools import Pools
 from mlma.agent.rationing import Ledger
 from mlma.agent.stage import Stage
 from mlma.agent.training import Version
+from mlma.agent.trials import Trials
 from mlma.domain.fleet import Finding, FleetState
 from mlma.domain.groups import Groups
 from mlma.domain.policy import Policy
@@ -42,6 +43,8 @@ class Play:
         long-history member, naive member; None without a pool.
     ledger
         outcomes, budget and tries.
+    trials
+        versions in the shadow of the deployed one; None = neither a gate nor roll-backs.
     arrived
         ``(n_streams,) bool``, a version that is not the first went live before this batch.
     due
@@ -61,6 +64,7 @@ class Play:
     columns: dict[str, NDArray[np.generic]]
     shares: NDArray[np.float32] | None
     ledger: Ledger
+    trials: Trials | None
     arrived: Bools
     due: Bools | None = None
     findings: list[tuple[int, Finding]] = field(default_factory=list)
@@ -99,8 +103,15 @@ class Play:
 
     def clear_requests(self, rows: Ints) -> None:
         """Let the streams ask again."""
+        self._set_pending(rows, False)
+
+    def ask(self, rows: Ints) -> None:
+        """Mark the streams as waiting for a version: they ask for nothing more meanwhile."""
+        self._set_pending(rows, True)
+
+    def _set_pending(self, rows: Ints, waits: bool) -> None:
         pending = self.state.pending.copy()
-        pending[rows] = False
+        pending[rows] = waits
         self.state = replace(self.state, pending=pending)
 
 
@@ -132,9 +143,16 @@ def new_play(stage: Stage, policy: Policy, due: Bools | None = None) -> Play:
         columns=columns,
         shares=shares,
         ledger=Ledger.new(n),
+        trials=_trials(n, policy),
         arrived=np.zeros(n, dtype=np.bool_),
         due=due,
     )
+
+
+def _trials(n_streams: int, policy: Policy) -> Trials | None:
+    if isinstance(policy, MLMA) and (policy.gate or policy.rollback_batches):
+        return Trials.of(n_streams, policy)
+    return None
 
 
 def needs_held_out(policy: MLMA) -> bool:

@@ -94,6 +94,16 @@ class Stage:
         """How many batches a week has."""
         return float(WEEK / self.panel.grid.batch)
 
+    def losses(self, rows: Ints, first: int, y_hat: Floats) -> Floats:
+        """Return losses of ``(k, ..., n, slots)`` forecasts; NaN in incomplete batches."""
+        last = first + y_hat.shape[-2]
+        y = self.panel.y[rows, first:last]
+        y = np.where(self.complete[rows, first:last, None], y, np.nan)
+        spare = (1,) * (y_hat.ndim - 3)
+        y = y.reshape(len(rows), *spare, *y.shape[1:])
+        scale = self.scale[rows].reshape(len(rows), *spare, 1, 1)
+        return self.loss(np.broadcast_to(y, y_hat.shape), y_hat, scale)
+
 
 def build_stage(
     panel: Panel, settings: ReplaySettings, benchmark: Forecaster

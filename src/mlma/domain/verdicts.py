@@ -113,7 +113,7 @@ REASONS: dict[Reason, str] = {
     Reason.ROLLED_BACK: "the former version is better: model and reference went back to it",
     Reason.SELECTED: "another version of the pool lost less lately",
     Reason.UNFIT: "the shared model no longer fits this stream",
-    Reason.TRIAL: "new version on trial beside the old one",
+    Reason.TRIAL: "trial of a new version beside the old one",
 }
 
 
