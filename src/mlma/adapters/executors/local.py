@@ -1,120 +1,102 @@
-"""Calls in this process or in worker processes of this machine (joblib, loky).
+"""Calls in this process or in worker processes of this machine.
 
 Takes a function and tasks, gives the answers in the order of the tasks, the same to the bit
 whatever the number of workers.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import current_thread, main_thread
-from time import monotonic
 from typing import Any, TypeVar
-from warnings import catch_warnings, simplefilter
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import cpu_count
 
+from mlma.adapters.executors.alarm import run_batch
+from mlma.adapters.executors.ledger import Ledger
+from mlma.adapters.executors.processes import apart
 from mlma.adapters.executors.threads import one_thread
 from mlma.domain.errors import SettingsError
 
 T = TypeVar("T")
 
 _BURST_SECONDS = 0.1  # entering `one_thread` costs a few milliseconds; progress stays fluid
+_BURST_TASKS = 1000
+_BATCH_SECONDS = 0.1  # an exchange with a worker costs some tenths of a millisecond
 
 
 class LocalExecutor:
     """Runs independent calls on ``n_jobs`` processes; 1 runs them here, None takes every core.
 
-    Small tasks travel in batches whose size joblib adapts; arrays of a megabyte or more reach the
-    workers as read-only memory maps. An error in a task is raised here; an error, an interrupt or a
-    generator that is closed early ends the workers.
+    Small tasks travel in batches whose size follows the time they take. An argument that several
+    tasks share travels once to each worker; arrays of a megabyte or more reach the workers as
+    read-only memory maps. Workers stay for the next call and leave after five idle minutes.
+
+    A worker that is killed loses nothing: its tasks are tried anew, once. An error in a task is
+    raised here; an error, an interrupt or a generator that is closed early ends the workers.
+
+    Parameters
+    ----------
+    n_jobs
+        number of processes.
+    time_limit
+        seconds that a task may take; None = no limit. In worker processes nothing escapes it: a
+        call that does not heed the alarm is ended with its process, a second or so later. In this
+        process (``n_jobs=1``, or a single task) it is an alarm signal, which stops what Python
+        executes; it cannot stop a call that stays in compiled code, it holds in the main thread
+        only, and not on Windows.
 
     Raises
     ------
     SettingsError
-        ``n_jobs`` is below 1.
+        ``n_jobs`` is below 1, or ``time_limit`` is not above 0.
 
     >>> sum(LocalExecutor(n_jobs=1).map(pow, [(2, 3), (3, 2)]))
     17
     """
 
-    def __init__(self, n_jobs: int | None = None) -> None:
-        if n_jobs is not None and n_jobs < 1:
-            raise SettingsError(
-                f"`n_jobs` of `LocalExecutor` must be at least 1. Got {n_jobs}. "
-                f"Hint: None takes every core."
-            )
+    def __init__(self, n_jobs: int | None = None, time_limit: float | None = None) -> None:
+        check_settings("LocalExecutor", n_jobs, time_limit)
         self.n_jobs: int = n_jobs or cpu_count()
+        self.time_limit = time_limit
 
     def map(
-        self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], label: str = ""
+        self,
+        function: Callable[..., T],
+        tasks: Sequence[tuple[Any, ...]],
+        label: str = "",
+        *,
+        lost: Callable[[Exception], T] | None = None,
     ) -> Iterator[T]:
-        """Yield ``function(*task)`` for each task, in order; nothing runs before the first."""
+        """Yield ``function(*task)`` for each task, in order; nothing runs before the first.
+
+        ``lost`` makes the answer of a task that took longer than the time limit, or whose worker
+        died twice; None = a ``TimeLimitError`` or ``ExecutorError`` is raised in its turn.
+        """
         workers = min(self.n_jobs, len(tasks))
-        return _here(function, tasks) if workers <= 1 else _apart(function, tasks, workers)
+        ledger = Ledger(len(tasks), workers, _BATCH_SECONDS, lost, label, self.time_limit)
+        if workers <= 1:
+            return _here(function, tasks, ledger)
+        return apart(function, tasks, ledger)
 
 
-def _here(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> Iterator[T]:
-    done = 0
-    while done < len(tasks):
-        answers: list[T] = []
-        pause = monotonic() + _BURST_SECONDS
-        with one_thread():  # not across a yield: the caller's own threads are its own business
-            while done < len(tasks) and (not answers or monotonic() < pause):
-                answers.append(function(*tasks[done]))
-                done += 1
-        yield from answers
-
-
-@contextmanager
-def _interrupts_stay_here() -> Iterator[None]:
-    """Start workers inside: Ctrl-C, which a terminal sends to all, is then for this process only.
-
-    A process inherits what its parent ignores. (A blocked signal would be inherited too, but loky
-    unblocks it.) The block lasts for some hundredths of a second, in which Ctrl-C is lost.
-    """
-    if current_thread() is not main_thread():  # only there may it be set
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _no_false_leaks() -> Iterator[None]:
-    """Start workers inside: after an interrupt, loky's tracker keeps to itself what it missed.
-
-    It warns of semaphores that the dying process has removed already, on stderr and after our last
-    word. The tracker is a process of its own, which takes its filters from the environment.
-    """
-    before = os.environ.get("PYTHONWARNINGS")
-    module = "joblib.externals.loky.backend.resource_tracker"
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, f"ignore:::{module}")))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
-
-
-def _apart(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int
-) -> Iterator[T]:
-    own_setting = parallel_config(backend="loky", inner_max_num_threads=1)
-    with own_setting, _interrupts_stay_here(), _no_false_leaks():
-        answers = Parallel(n_jobs=workers, return_as="generator")(
-            delayed(function)(*task) for task in tasks
+def check_settings(who: str, n_jobs: int | None, time_limit: float | None) -> None:
+    """Raise ``SettingsError`` unless both are None or sensible."""
+    if n_jobs is not None and n_jobs < 1:
+        raise SettingsError(
+            f"`n_jobs` of `{who}` must be at least 1. Got {n_jobs}. Hint: None takes every core."
         )
-    try:
-        for answer in answers:  # noqa: UP028  # `yield from` would close them before `finally`
-            yield answer
-    finally:
-        with catch_warnings():  # joblib warns of tasks that were cancelled: here, on purpose
-            simplefilter("ignore", UserWarning)
-            answers.close()
+    if time_limit is not None and not 0 < time_limit < float("inf"):
+        raise SettingsError(
+            f"`time_limit` of `{who}` must be a number of seconds above 0. Got {time_limit}. "
+            f"Hint: None sets no limit."
+        )
+
+
+def _here(
+    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], ledger: Ledger[T]
+) -> Iterator[T]:
+    while not ledger.finished:
+        first = ledger.released
+        burst = tasks[first : first + _BURST_TASKS]
+        with one_thread():  # not across a yield: the caller's own threads are its own business
+            outcome = run_batch(function, burst, ledger.time_limit, _BURST_SECONDS)
+        ledger.take(list(range(first, first + outcome.reached)), outcome)
+        yield from ledger.ready()
