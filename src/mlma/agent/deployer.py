@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mlma.agent.play import Play
 from mlma.agent.pools import LONG_WINDOWS
 from mlma.agent.stage import Stage
+from mlma.agent.training import Version
 from mlma.agent.trials import Trials
 from mlma.agent.workshop import Workshop
 from mlma.domain.batches import mean_losses
@@ -24,6 +25,12 @@ from mlma.steps.rollback import remembered, restored
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+CHOSEN_ON = 14
+"""Held-out batches by whose loss the best of several windows is chosen."""
+
+Brought = dict[int, Version]
+"""The new version of each stream that got one."""
 
 
 @dataclass(slots=True)
@@ -41,88 +48,140 @@ class Deployer:
         """Train what any policy wants at this batch, and let it in."""
         born = np.flatnonzero(self.stage.start == batch)
         grown = np.setdiff1d(np.flatnonzero(long_ones), born)
-        window = self.workshop.recipe.window
-        asked = [np.union1d(np.flatnonzero(_wanted(play, batch)), born) for play in plays]
-        orders: dict[tuple[int, int], bool] = dict.fromkeys(
-            ((row, window) for row in born.tolist()), False
-        )
-        for play, wanted in zip(plays, asked, strict=True):
-            for row in wanted.tolist():
-                needed = play.needs_held_out(row)
-                orders[row, window] = orders.get((row, window), False) or needed
-            if play.pools.long_place is not None:
-                orders |= dict.fromkeys(((row, self._long(batch)) for row in grown.tolist()), False)
-        self.workshop.train(orders, batch)
+        asked = [self._asked(play, born, batch) for play in plays]
+        self.workshop.train(self._orders(plays, asked, born, grown, batch), batch)
         for play, wanted in zip(plays, asked, strict=True):
             self._conclude_trials(play, batch)
+            self._adopt(play, born, batch)
             self._bring(play, wanted, batch)
             self._bring_long(play, grown, batch)
             play.wanted[:] = False
 
+    def _asked(self, play: Play, born: Ints, batch: int) -> Ints:
+        """Return the streams that want a version now; those that share a model want it together."""
+        own = play.wanted if play.due is None else play.due[:, batch]
+        alive = play.pools.alive()
+        if not self.stage.shared:
+            return np.union1d(np.flatnonzero(own), born)
+        models = self.stage.model[np.flatnonzero(own & alive)]
+        unborn = born[~np.isin(self.stage.model[born], self.stage.model[alive])]
+        return np.union1d(np.flatnonzero(np.isin(self.stage.model, models) & alive), unborn)
+
+    def _orders(
+        self, plays: list[Play], asked: list[Ints], born: Ints, grown: Ints, batch: int
+    ) -> dict[tuple[int, int], bool]:
+        """Return what to train: (stream, batches of its window), and whether it is judged."""
+        window = self.workshop.recipe.window
+        orders: dict[tuple[int, int], bool] = {}
+        if not self.stage.shared:
+            orders = dict.fromkeys(((row, window) for row in born.tolist()), False)
+        for play, wanted in zip(plays, asked, strict=True):
+            for row in wanted.tolist():
+                needed = play.needs_held_out(row)
+                for one in play.windows(row, window, batch):
+                    orders[row, one] = orders.get((row, one), False) or needed
+            if play.pools.long_place is not None:
+                grown_up = grown[play.pools.alive()[grown]]
+                orders |= dict.fromkeys(
+                    ((row, self._long(batch)) for row in grown_up.tolist()), False
+                )
+        return orders
+
     def _long(self, batch: int) -> int:
         return min(batch, LONG_WINDOWS * self.workshop.recipe.window)
 
+    def _adopt(self, play: Play, born: Ints, batch: int) -> None:
+        """Let streams that are born into a shared model have its latest version, at no cost."""
+        alive = np.flatnonzero(play.pools.alive())
+        for row in born.tolist() if self.stage.shared else ():
+            kin = alive[self.stage.model[alive] == self.stage.model[row]]
+            if len(kin):
+                fitted = play.pools.latest(int(kin[0]))
+                version = self.workshop.adopted(row, fitted, batch)
+                if version is not None:
+                    self._deploy(play, {row: version}, batch)
+
     def _bring(self, play: Play, wanted: Ints, batch: int) -> None:
         """Let the new versions go live, or clear the request where there is none."""
-        window = self.workshop.recipe.window
-        going: list[int] = []
-        failed: list[int] = []
+        brought: Brought = {}
         for row in wanted.tolist():
-            version = self.workshop.version(row, window)
-            if version is None:
-                failed.append(row)
-                continue
-            play.charge(row, version, judged=play.needs_held_out(row))
-            going.append(row)
-        gone_wrong = np.array(failed, dtype=np.int64)
-        play.clear_requests(gone_wrong)
+            version = self._trained(play, row, batch)
+            if version is not None:
+                brought[row] = version
+        failed = np.setdiff1d(wanted, list(brought))
+        play.clear_requests(failed)
         if play.watches:
-            self._book_fits(play, wanted, gone_wrong, batch)
-        live = batch < self.stage.stop[gone_wrong]
-        play.hold(gone_wrong[play.wanted[gone_wrong] & live], batch, Reason.FAILED)
-        arrived = self._past_the_gate(play, np.array(going, dtype=np.int64), batch)
-        if len(arrived):
+            self._book_fits(play, wanted, brought)
+        live = batch < self.stage.stop[failed]
+        play.hold(failed[play.wanted[failed] & live], batch, Reason.FAILED)
+        arrived = self._past_the_gate(play, brought, batch)
+        if arrived:
             self._deploy(play, arrived, batch)
 
-    def _book_fits(self, play: Play, wanted: Ints, failed: Ints, batch: int) -> None:
+    def _trained(self, play: Play, row: int, batch: int) -> Version | None:
+        """Return the version that a stream gets, the best of those that were trained for it."""
+        base, judged = self.workshop.recipe.window, play.needs_held_out(row)
+        made = [
+            version
+            for window in play.windows(row, base, batch)
+            if (version := self.workshop.version(row, window)) is not None
+        ]
+        for version in made:
+            play.charge(row, version, judged=judged)
+        if len(made) < 2:
+            return made[0] if made else None
+        return made[
+            int(np.nan_to_num([self._recent_loss(row, v) for v in made], nan=np.inf).argmin())
+        ]
+
+    def _recent_loss(self, row: int, version: Version) -> float:
+        """Return the mean loss on the last held-out batches; infinite = there are none."""
+        if version.held_out is None:
+            return float("inf")
+        y_hat = version.held_out[None, -CHOSEN_ON:]
+        losses = self.stage.losses(np.array([row]), version.at - y_hat.shape[1], y_hat)
+        seen = np.isfinite(losses)
+        return float(losses[seen].mean()) if seen.any() else float("inf")
+
+    def _book_fits(self, play: Play, wanted: Ints, brought: Brought) -> None:
         """Write into the ledger what was trained, and give back what came to nothing."""
-        window = self.workshop.recipe.window
+        failed = np.setdiff1d(wanted, list(brought))
         play.ledger = play.ledger.with_refund(failed[play.wanted[failed]])
         for paid in (True, False):
             rows = np.setdiff1d(wanted[play.wanted[wanted] == paid], failed)
-            versions = [self.workshop.version(row, window) for row in rows.tolist()]
-            seconds = [version.seconds for version in versions if version is not None]
+            seconds = [brought[row].seconds for row in rows.tolist()]
             play.ledger = play.ledger.with_fits(rows, np.array(seconds), paid=paid)
 
-    def _deploy(self, play: Play, rows: Ints, batch: int) -> None:
+    def _deploy(self, play: Play, brought: Brought, batch: int) -> None:
         """Put new versions into the pools, and tell the agent's state."""
+        rows = np.array(sorted(brought), dtype=np.int64)
+        fitted = [brought[row].fitted for row in rows.tolist()]
         first = ~play.pools.alive()[rows]
         if play.watches:
             self._watch(play, rows)
-            self._restart(play, rows, rows if play.pools.single else rows[first], batch)
+            self._restart(play, brought, rows if play.pools.single else rows[first], batch)
         play.retrained[rows[~first], batch] = True
         play.arrived[rows[~first]] = True
-        fitted = self._fitted(rows, self.workshop.recipe.window)
         play.pools.admit(rows, fitted, batch)
         newborn = rows[first]
         if play.pools.long_place is not None and len(newborn):
-            window = self.workshop.recipe.window
-            play.pools.admit_long(newborn, self._fitted(newborn, window), batch)
+            whole = [brought[row].fitted for row in newborn.tolist()]
+            play.pools.admit_long(newborn, whole, batch)
         if play.pools.naive_place is not None and len(newborn):
             play.pools.admit_naive(newborn, self.naive, batch)
 
-    def _restart(self, play: Play, rows: Ints, fresh: Ints, batch: int) -> None:
+    def _restart(self, play: Play, brought: Brought, fresh: Ints, batch: int) -> None:
         """Tell the agent's state: ``fresh`` ones forecast alone, the others join a pool."""
         if len(fresh):
             play.state = deploy(
                 play.state,
                 fresh,
-                self._held_out(play, fresh, batch),
+                self._held_out(play, brought, fresh, batch),
                 play.monitor,
                 self.stage.seed,
                 provisional=~self.stage.whole[fresh, batch],
             )
-        joining = np.setdiff1d(rows, fresh)
+        joining = np.setdiff1d(sorted(brought), fresh).astype(np.int64)
         if len(joining):
             play.state = admit(play.state, joining, play.monitor, self.stage.seed)
 
@@ -131,39 +190,36 @@ class Deployer:
         if play.pools.long_place is None:
             return
         window = self._long(batch)
-        made = [row for row in grown.tolist() if self.workshop.version(row, window)]
-        for row in made:
+        made: Brought = {}
+        for row in grown[play.pools.alive()[grown]].tolist():
             version = self.workshop.version(row, window)
-            assert version is not None
-            play.charge(row, version, judged=False)
+            if version is not None:
+                made[row] = version
+                play.charge(row, version, judged=False)
         if made:
-            rows = np.array(made, dtype=np.int64)
-            play.pools.admit_long(rows, self._fitted(rows, window), batch)
+            rows = np.array(sorted(made), dtype=np.int64)
+            play.pools.admit_long(rows, [made[row].fitted for row in rows.tolist()], batch)
 
-    def _fitted(self, rows: Ints, window: int) -> list[FittedForecaster]:
-        versions = [self.workshop.version(row, window) for row in rows.tolist()]
-        return [version.fitted for version in versions if version is not None]
-
-    def _past_the_gate(self, play: Play, rows: Ints, batch: int) -> Ints:
-        """Return the rows whose new version goes live now; the others are tried or dropped."""
-        challenged = rows[play.pools.alive()[rows]]
-        if not play.gated or play.trials is None or not len(challenged):
-            return rows
-        window = self.workshop.recipe.window
-        versions = [self.workshop.version(row, window) for row in challenged.tolist()]
-        made = [version for version in versions if version is not None]
-        held_out = [version.held_out for version in made if version.held_out is not None]
+    def _past_the_gate(self, play: Play, brought: Brought, batch: int) -> Brought:
+        """Return the versions that go live now; the others are tried or dropped."""
+        alive = play.pools.alive()
+        rows = np.array([row for row in sorted(brought) if alive[row]], dtype=np.int64)
+        if not play.gated or play.trials is None or not len(rows):
+            return brought
+        held_out = [made for row in rows.tolist() if (made := brought[row].held_out) is not None]
         y_hat = np.stack(held_out)[:, -play.monitor.reference_batches :]
         first = batch - y_hat.shape[1]
-        new = mean_losses(self.stage.losses(challenged, first, y_hat))
-        old = np.asarray(play.columns["loss"][challenged, first:batch], dtype=np.float64)
-        age = play.state.age[challenged].astype(np.int64)
-        deploy, drop = play.trials.open(challenged, made, old, new, age)
-        tried = np.setdiff1d(challenged, np.concatenate([deploy, drop]))
+        new = mean_losses(self.stage.losses(rows, first, y_hat))
+        old = np.asarray(play.columns["loss"][rows, first:batch], dtype=np.float64)
+        age = play.state.age[rows].astype(np.int64)
+        versions = [brought[row] for row in rows.tolist()]
+        going, dropped = play.trials.open(rows, versions, old, new, age)
+        tried = np.setdiff1d(rows, np.concatenate([going, dropped]))
         play.hold(tried, batch, Reason.TRIAL)
-        self._drop(play, drop, batch)
-        play.trials.close(deploy)
-        return np.setdiff1d(rows, np.concatenate([tried, drop]))
+        self._drop(play, dropped, batch)
+        play.trials.close(going)
+        stay = {*tried.tolist(), *dropped.tolist()}
+        return {row: version for row, version in brought.items() if row not in stay}
 
     def _drop(self, play: Play, rows: Ints, batch: int) -> None:
         """Let candidates go that are not better, and the streams ask again."""
@@ -193,10 +249,14 @@ class Deployer:
         before = candidate.version.held_out
         y_hat = shadow if before is None else np.concatenate([before, shadow])
         self._watch(play, rows)
-        held_out = self._judged_on(play, rows, y_hat[None], batch)
-        provisional = ~self.stage.whole[rows, candidate.since]
-        seed = self.stage.seed
-        play.state = deploy(play.state, rows, held_out, play.monitor, seed, provisional=provisional)
+        play.state = deploy(
+            play.state,
+            rows,
+            self._judged_on(play, rows, y_hat[None], batch),
+            play.monitor,
+            self.stage.seed,
+            provisional=~self.stage.whole[rows, candidate.since],
+        )
         play.pools.admit(rows, [candidate.version.fitted], batch)
         play.retrained[row, batch] = True
         play.arrived[row] = True
@@ -212,12 +272,10 @@ class Deployer:
             if fitted is not None:
                 play.trials.watch(row, remembered(play.state, np.array([row])), fitted)
 
-    def _held_out(self, play: Play, rows: Ints, batch: int) -> HeldOut | None:
+    def _held_out(self, play: Play, brought: Brought, rows: Ints, batch: int) -> HeldOut | None:
         if play.monitor.reference_from != "held_out" or not self.workshop.recipe.held_out:
             return None
-        window = self.workshop.recipe.window
-        versions = [self.workshop.version(row, window) for row in rows.tolist()]
-        forecasts = [version.held_out for version in versions if version is not None]
+        forecasts = [brought[row].held_out for row in rows.tolist()]
         y_hat = np.stack([made for made in forecasts if made is not None])
         return self._judged_on(play, rows, y_hat, batch)
 
@@ -230,7 +288,3 @@ class Deployer:
             calendar=np.broadcast_to(calendar, (len(rows), len(calendar))),
             difficulty=play.difficulty[rows, first:batch],
         )
-
-
-def _wanted(play: Play, batch: int) -> Bools:
-    return play.wanted if play.due is None else play.due[:, batch]

@@ -25,6 +25,7 @@ from mlma.domain.verdicts import CycleRecord, Decision, Reason
 from mlma.ports import FittedForecaster
 from mlma.stats.calendar import slot_classes
 from mlma.steps.compare import Incoming
+from mlma.steps.together import echoed, together
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,7 +102,7 @@ class EvidencePlayer:
             incoming,
             play.fleet,
             play.groups if everyone else play.groups.rows(rows),
-            play.policy,
+            play.monitor,
             seed=self.stage.seed,
             batches_per_week=self.stage.batches_per_week,
         )
@@ -111,6 +112,11 @@ class EvidencePlayer:
         play.findings += [(batch, one) for one in cycled.findings]
         for name, column in play.columns.items():
             column[rows, batch] = getattr(seen, name)
+        if play.models is not None:
+            model = self.stage.model[rows]
+            play.models, seen = together(
+                play.models, seen, model, play.monitor, self.stage.batches_per_week
+            )
         self._ration(play, rows, seen, batch)
 
     def _judge_trials(
@@ -142,9 +148,15 @@ class EvidencePlayer:
         )
         play.state = play.state.with_rows(rows, made.state)
         play.ledger = play.ledger.with_rows(rows, made.ledger)
-        play.columns["decision"][rows, batch] = made.settled.decision
+        decision = made.settled.decision
+        play.wanted[rows] = decision == Decision.RETRAIN
+        broken = rows[seen.alarm & play.wanted[rows]]
+        waited = play.state.reference.waiting.batches[broken].astype(np.int64)
+        play.broke[broken] = batch + 1 - np.maximum(waited, 1)
+        if play.models is not None:
+            decision = echoed(seen, decision, self.stage.model[rows])
+        play.columns["decision"][rows, batch] = decision
         play.columns["reason"][rows, batch] = made.settled.reason
-        play.wanted[rows] = made.settled.decision == Decision.RETRAIN
         play.arrived[:] = False
 
     def _learn(

@@ -1,5 +1,6 @@
 """A play: one policy on a stage, with its state, its pools and what it wrote."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,17 +14,25 @@ from mlma.agent.stage import Stage
 from mlma.agent.training import Version
 from mlma.agent.trials import Trials
 from mlma.domain.fleet import Finding, FleetState
-from mlma.domain.groups import Groups
+from mlma.domain.groups import FLEET, Groups
 from mlma.domain.policy import Policy
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState
 from mlma.domain.verdicts import RECORD_FLOATS, CycleRecord, Decision, Evidence, Reason
 from mlma.steps.ease import difficulty
 from mlma.steps.show import shown
+from mlma.steps.together import SharedModels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+LEAST_WINDOW = 14
+"""Batches that any version is trained on at least."""
+
+LONG = 4
+"""Windows in a long window."""
 
 
 @dataclass(slots=True)
@@ -35,7 +44,7 @@ class Play:
     retrained
         ``(n_streams, n_batches) bool``, a version that is not the first went live.
     fits
-        ``(n_streams,)`` models trained for this policy.
+        ``(n_streams,) float64``, models trained for this policy; a shared one counts in parts.
     columns
         of `CycleRecord`, each ``(n_streams, n_batches)``.
     shares
@@ -47,6 +56,10 @@ class Play:
         versions in the shadow of the deployed one; None = neither a gate nor roll-backs.
     arrived
         ``(n_streams,) bool``, a version that is not the first went live before this batch.
+    broke
+        ``(n_streams,) int64``, batch from which the last alarm saw a break; -1 = none.
+    models
+        what is remembered of shared models; None = every stream has its own.
     due
         where a policy that does not look at losses re-trains, ``(n_streams, n_batches) bool``.
     """
@@ -60,12 +73,14 @@ class Play:
     difficulty: Floats
     wanted: Bools
     retrained: Bools
-    fits: Ints
+    fits: Floats
     columns: dict[str, NDArray[np.generic]]
     shares: NDArray[np.float32] | None
     ledger: Ledger
     trials: Trials | None
     arrived: Bools
+    broke: Ints
+    models: SharedModels | None = None
     due: Bools | None = None
     findings: list[tuple[int, Finding]] = field(default_factory=list)
     seconds: float = 0.0
@@ -84,7 +99,22 @@ class Play:
         """Whether a new version of this stream needs out-of-sample losses of its window."""
         if not self.watches or not needs_held_out(self.monitor):
             return False
-        return self.pools.single or not self.pools.state.active[row].any()
+        chooses = isinstance(self.policy, MLMA) and self.policy.train_on == "best"
+        return self.pools.single or chooses or not self.pools.state.active[row].any()
+
+    def windows(self, row: int, base: int, batch: int) -> list[int]:
+        """Return the windows of which a new version of this stream is trained, in batches."""
+        if not isinstance(self.policy, MLMA) or not self.pools.state.active[row].any():
+            return [base]
+        short, long = max(base // 2, LEAST_WINDOW), min(LONG * base, max(batch, base))
+        since = batch - int(self.broke[row]) if self.broke[row] >= 0 else base
+        return {
+            "window": [base],
+            "short": [short],
+            "long": [long],
+            "since_break": [min(max(since, LEAST_WINDOW), base)],
+            "best": sorted({short, base, long}),
+        }[self.policy.train_on]
 
     def evidence(self) -> Evidence:
         """Return what was seen and decided, ``(n_streams, n_batches)``."""
@@ -92,7 +122,7 @@ class Play:
 
     def charge(self, row: int, version: Version, *, judged: bool) -> None:
         """Count what a version cost this policy: what it would have cost without the others."""
-        self.fits[row] += 1 + judged * version.siblings
+        self.fits[row] += version.part * (1 + judged * version.siblings)
         self.seconds += version.seconds + version.forecast_seconds
         self.seconds += judged * version.held_out_seconds
 
@@ -119,7 +149,8 @@ def new_play(stage: Stage, policy: Policy, due: Bools | None = None) -> Play:
     """Return a play at its start."""
     n, n_batches = stage.complete.shape
     monitor = monitor_of(policy)
-    groups = policy_groups(stage.panel.tags, n, monitor)
+    monitor, tags = _layers(stage, monitor)
+    groups = policy_groups(tags, n, monitor)
     shape = (n, n_batches)
     columns: dict[str, NDArray[np.generic]] = {"n": np.zeros(shape, dtype=np.int32)}
     for name in RECORD_FLOATS:
@@ -139,14 +170,28 @@ def new_play(stage: Stage, policy: Policy, due: Bools | None = None) -> Play:
         difficulty=difficulties(stage.benchmark, monitor.adjustment),
         wanted=np.zeros(n, dtype=np.bool_),
         retrained=np.zeros(shape, dtype=np.bool_),
-        fits=np.zeros(n, dtype=np.int64),
+        fits=np.zeros(n),
         columns=columns,
         shares=shares,
         ledger=Ledger.new(n),
         trials=_trials(n, policy),
         arrived=np.zeros(n, dtype=np.bool_),
+        broke=np.full(n, -1),
+        models=SharedModels.new(int(stage.model.max()) + 1) if stage.shared else None,
         due=due,
     )
+
+
+def _layers(stage: Stage, monitor: MLMA) -> tuple[MLMA, Mapping[str, tuple[str, ...]]]:
+    """Return monitor and tags whose groups do not take off what a shared model's streams share."""
+    tags = stage.panel.tags
+    if not stage.shared:
+        return monitor, tags
+    if stage.scope == FLEET:
+        return replace(monitor, common=False), tags
+    others = {name: labels for name, labels in tags.items() if name != stage.scope}
+    by = tuple(name for name in monitor.group_by if name != stage.scope)
+    return replace(monitor, group_by=by), others
 
 
 def _trials(n_streams: int, policy: Policy) -> Trials | None:

@@ -94,6 +94,13 @@ class Pools:
             self.members[row][place] = model
             self.forecasts[row, place] = np.nan
 
+    def latest(self, row: int) -> FittedForecaster:
+        """Return the newest version of a stream that has one."""
+        place = int(self.state.born[row, : self.versions].argmax())
+        fitted = self.members[row][place]
+        assert fitted is not None  # a stream that is alive has a version
+        return fitted
+
     def alive(self) -> Bools:
         """Return which streams have a member, ``(n_streams,)``."""
         return np.asarray(self.state.active.any(axis=1))

@@ -26,7 +26,7 @@ from mlma.domain.policy import Policy, Pooled
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.settings import MLMA, Always, Never, Periodic, Random
 from mlma.domain.streams import Panel
-from mlma.ports import Executor, FittedForecaster, Forecaster
+from mlma.ports import Executor, FittedForecaster, Forecaster, SharedForecaster
 from mlma.steps.schedule import scheduled
 
 Floats = NDArray[np.float64]
@@ -48,6 +48,7 @@ class Player:
     benchmark: Benchmark
     executor: Executor
     progress: Progress | None = None
+    shared: SharedForecaster | None = None
 
     def report(self, label: str, done: int, total: int) -> None:
         """Tell the caller how far the replay is."""
@@ -83,14 +84,14 @@ def replay_panel(
         "monitor",
     )
     roles = _roles(settings.policies, plays, stage)
-    pooled = {policy.label: (policy, role) for policy, role in roles if _pools(policy)}
+    pooled = {policy.label: (policy, role) for policy, role in roles if _in_lockstep(policy, stage)}
     schedules = _schedules(roles, stage, settings)
     first = {one.label: one.due for one in reversed(schedules)}
     pool_plays = _play_in_lockstep(
         [(policy, first[label]) for label, (policy, _) in pooled.items()], workshop, player, "pool"
     )
     schedules = [one for one in schedules if one.label not in pooled]
-    played = _play_streams(schedules, workshop, player)
+    played = _play_streams(schedules, workshop, player) if schedules else []
     broken = {row: made.broken for row, made in enumerate(played) if made.broken}
     broken.update(workshop.broken)
     soft = {row: made.failures[0] for row, made in enumerate(played) if made.failures}
@@ -127,8 +128,9 @@ def _play_in_lockstep(
     return evidence.play(policies, lambda done, total: player.report(label, done, total))
 
 
-def _pools(policy: Policy) -> bool:
-    return isinstance(policy, Pooled) and policy.has_pool and not isinstance(policy, MLMA)
+def _in_lockstep(policy: Policy, stage: Stage) -> bool:
+    """Whether a policy that does not look at losses is played like those that do."""
+    return stage.shared or (isinstance(policy, Pooled) and policy.has_pool)
 
 
 def _unbroken(stage: Stage, broken: dict[int, str]) -> NDArray[np.int64]:
@@ -149,7 +151,7 @@ def _recipe(settings: ReplaySettings, player: Player) -> Recipe:
         if isinstance(policy, MLMA) and needs_held_out(policy)
     ]
     held_out = min(max(asked, default=0), settings.window // 2)
-    return Recipe(player.forecaster, settings.window, held_out, settings.seed)
+    return Recipe(player.forecaster, settings.window, held_out, settings.seed, player.shared)
 
 
 def _roles(
@@ -170,6 +172,8 @@ def _matched(play: Play, stage: Stage) -> list[Policy]:
     """Return the dummies that train as often as this play did."""
     span = float((stage.stop - stage.start).sum())
     again = float(play.fits.sum() - (play.fits > 0).sum())
+    if stage.shared:  # a model's streams are re-trained together, and each pays a part
+        again = float(play.retrained.sum())
     if not again:
         return []
     every = round(max(span / again, 1.0), 2)
@@ -192,8 +196,9 @@ def _schedules(
         for phase in range(_phases(policy, settings)):
             due = np.zeros(stage.complete.shape, dtype=np.bool_)
             for row, start in enumerate(stage.start):
-                since = np.maximum(number - start, 0)
-                keys = np.broadcast_to(stage.keys[row], since.shape)
+                head = int(stage.heads[row])  # streams that share a model share its schedule
+                since = np.maximum(number - stage.start[head], 0)
+                keys = np.broadcast_to(stage.keys[head], since.shape)
                 due[row] = scheduled(policy, keys, since, settings.seed + 7919 * phase)
                 due[row, start] = True
             due &= number < stage.stop[:, None]
@@ -254,6 +259,8 @@ def _scheduled_runs(
     played: list[StreamPlayed],
     kept: NDArray[np.int64],
 ) -> list[PolicyRun]:
+    if not roles:
+        return []
     loss = np.stack([played[row].loss for row in kept], axis=1)
     deployed = np.stack([played[row].deployed for row in kept], axis=1)
     seconds = np.stack([played[row].seconds for row in kept], axis=1)

@@ -18,7 +18,8 @@ from mlma.agent.training import (
 )
 from mlma.domain.batches import mean_losses
 from mlma.domain.chance import stream_keys
-from mlma.domain.errors import DataError
+from mlma.domain.errors import DataError, unknown_name
+from mlma.domain.groups import FLEET
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.policy import Policy
 from mlma.domain.streams import Panel, Series
@@ -31,6 +32,10 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+STREAM = "stream"
+"""The scope in which every stream has a model of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplaySettings:
     """How a history is replayed.
@@ -41,6 +46,8 @@ class ReplaySettings:
         share of a batch's actuals that must be there for it to be judged.
     season
         slots of a season, for scaled losses.
+    scope
+        who shares a model: ``stream`` (nobody), ``fleet`` (all), or a tag whose streams do.
     phases
         random phases over which periodic and random policies are averaged.
     """
@@ -52,6 +59,7 @@ class ReplaySettings:
     season: int
     phases: int
     seed: int
+    scope: str = STREAM
 
 
 WEEK = np.timedelta64(7, "D")
@@ -73,6 +81,8 @@ class Stage:
         ``(n_streams, n_batches)``, mean loss of the benchmark; NaN = none.
     calendar
         ``(n_batches,) int8`` by calendar effect.
+    scope, model
+        who shares a model, and ``(n_streams,) int64``, which one each stream has.
     """
 
     panel: Panel
@@ -88,6 +98,22 @@ class Stage:
     benchmark: Floats
     calendar: dict[str, NDArray[np.int8]]
     seed: int
+    scope: str
+    model: Ints
+
+    @property
+    def shared(self) -> bool:
+        """Whether streams share models."""
+        return self.scope != STREAM
+
+    @property
+    def heads(self) -> Ints:
+        """The stream of each stream's model that starts first, ``(n_streams,)``."""
+        if not self.shared:
+            return np.arange(len(self.panel))
+        order = np.lexsort((np.arange(len(self.model)), self.start, self.model))
+        first = order[np.unique(self.model[order], return_index=True)[1]]
+        return np.asarray(first[self.model], dtype=np.int64)
 
     @property
     def batches_per_week(self) -> float:
@@ -132,8 +158,22 @@ def build_stage(
         benchmark=_benchmark(kept, complete, scale, settings, benchmark),
         calendar={one: calendar_class(starts, panel.grid.batch, one) for one in EFFECTS},
         seed=settings.seed,
+        scope=settings.scope,
+        model=_models(kept, settings.scope),
     )
     return stage, dropped
+
+
+def _models(panel: Panel, scope: str) -> Ints:
+    """Return which model each stream has; streams without the tag have one of their own kind."""
+    if scope == STREAM:
+        return np.arange(len(panel))
+    if scope == FLEET:
+        return np.zeros(len(panel), dtype=np.int64)
+    if scope not in panel.tags:
+        raise unknown_name("scope", scope, (STREAM, FLEET, *panel.tags))
+    labels = np.array([str(label) for label in panel.tags[scope]])
+    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
 
 
 def _playable(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlma.domain.errors import ModelError
 from mlma.domain.streams import Series
-from mlma.ports import FittedForecaster, Forecaster
+from mlma.ports import FittedForecaster, Forecaster, SharedForecaster
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,22 +29,28 @@ SHORT_GAP = 4
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How versions are trained: by whom, on how many batches, with how many held out."""
+    """How versions are trained: by whom, on how many batches, with how many held out.
+
+    ``shared`` trains one version of many streams; None = every stream has its own, of
+    ``forecaster``.
+    """
 
     forecaster: Forecaster
     window: int
     held_out: int
     seed: int
+    shared: SharedForecaster | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A trained version of one stream.
+    """A trained version, as one stream sees it.
 
     ``at`` is the first batch that it forecasts; ``forecasts (k, slots)`` are those of batches
-    ``at`` to ``at + k - 1``; ``held_out (h, slots)`` those of the last ``h`` batches of its
-    window, out of sample, or None. ``siblings`` counts the models that were trained for these
-    only. Seconds of the fit, of what was held out, and of the first forecasts.
+    ``at`` to ``at + k - 1``; ``held_out (h, slots)`` those of the last ``h`` batches before it,
+    out of sample, or None; NaN = none. ``siblings`` counts the models that were trained for these
+    only. Seconds of the fit, of what was held out, and of the first forecasts. ``part`` is this
+    stream's part of a shared version; all seconds are this part.
     """
 
     fitted: FittedForecaster
@@ -55,6 +61,7 @@ class Version:
     seconds: float
     held_out_seconds: float
     forecast_seconds: float
+    part: float = 1.0
 
     @property
     def all_seconds(self) -> float:
@@ -81,7 +88,7 @@ def train(  # noqa: PLR0917  # a task is a tuple
     try:
         fitted = recipe.forecaster.fit(series, max(at - window, 0), at, recipe.seed)
         trained = perf_counter()
-        held_out, siblings = _held_out(recipe, series, fitted, at) if judged else (None, 0)
+        held_out, siblings = _held_out(recipe, series, fitted, at, window) if judged else (None, 0)
         told = perf_counter()
         forecasts = fitted.predict(series, at, at + horizon)
     except ModelError as error:
@@ -90,7 +97,37 @@ def train(  # noqa: PLR0917  # a task is a tuple
     return Version(fitted, at, forecasts, held_out, siblings, *spent)
 
 
-def lost_version(error: Exception) -> Version | Failure:
+def train_shared(  # noqa: PLR0917  # a task is a tuple
+    recipe: Recipe, members: tuple[Series, ...], at: int, horizon: int, window: int, judged: bool
+) -> tuple[Version, ...] | Failure:
+    """Return the version that all members share from batch ``at`` on, as each of them sees it."""
+    start = perf_counter()
+    shared, k = recipe.shared, len(members)
+    assert shared is not None  # the recipe of a fleet that shares models
+    first = max(at - window, 0)
+    try:
+        fitted = shared.fit_shared(members, first, at, recipe.seed)
+        trained = perf_counter()
+        held_out: list[Floats | None] = [None] * k
+        if judged:
+            held = min(recipe.held_out, window // 2)
+            sibling = shared.fit_shared(members, first, at - held, recipe.seed)
+            told_of = sibling.predict_many(members, at - held, at)
+            held_out = [_padded(one, recipe.held_out) for one in told_of]
+        told = perf_counter()
+        forecasts = fitted.predict_many(members, at, at + horizon)
+    except ModelError as error:
+        return Failure(str(error))
+    own, before_own, ahead_own = (
+        seconds / k for seconds in (trained - start, told - trained, perf_counter() - told)
+    )
+    return tuple(
+        Version(fitted, at, ahead, before, int(judged), own, before_own, ahead_own, 1 / k)
+        for ahead, before in zip(forecasts, held_out, strict=True)
+    )
+
+
+def lost_version(error: Exception) -> Failure:
     """Return what stands for a training that the executor lost: too slow, or it killed workers."""
     return Failure(f"{type(error).__name__}: {error}")
 
@@ -104,17 +141,26 @@ def forecast(fitted: FittedForecaster, series: Series, first: int, last: int) ->
 
 
 def _held_out(
-    recipe: Recipe, series: Series, fitted: FittedForecaster, at: int
+    recipe: Recipe, series: Series, fitted: FittedForecaster, at: int, window: int
 ) -> tuple[Floats | None, int]:
-    if not recipe.held_out:
+    held = min(recipe.held_out, window // 2)
+    if not held:
         return None, 0
-    first = at - recipe.held_out
-    free = fitted.held_out(series, first, at)
+    free = fitted.held_out(series, at - held, at)
     if free is not None:
-        return free, 0
+        return _padded(free, recipe.held_out), 0
     # The sibling sees the same window without its last batches: a second fit, and counted as one.
-    sibling = recipe.forecaster.fit(series, max(at - recipe.window, 0), first, recipe.seed)
-    return sibling.predict(series, first, at), 1
+    first = max(at - window, 0)
+    sibling = recipe.forecaster.fit(series, first, at - held, recipe.seed)
+    return _padded(sibling.predict(series, at - held, at), recipe.held_out), 1
+
+
+def _padded(y_hat: Floats, batches: int) -> Floats:
+    """Return forecasts of so many batches; NaN = none, in those before the first."""
+    if len(y_hat) == batches:
+        return y_hat
+    missing = np.full((batches - len(y_hat), y_hat.shape[1]), np.nan)
+    return np.concatenate([missing, y_hat])
 
 
 def complete_batches(y: Floats, share: float) -> Bools:

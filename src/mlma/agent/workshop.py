@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from mlma.agent.book import Book
 from mlma.agent.stage import Stage
-from mlma.agent.training import Failure, Recipe, Version, lost_version, train
+from mlma.agent.training import (
+    Failure,
+    Recipe,
+    Version,
+    forecast,
+    lost_version,
+    train,
+    train_shared,
+)
+from mlma.domain.streams import Series
 from mlma.ports import Executor, FittedForecaster
 
 Ints = NDArray[np.int64]
@@ -54,18 +63,64 @@ class Workshop:
         if batch != self._batch:
             self._fresh.clear()
             self._batch = batch
+        possible = {key: held for key, held in wanted.items() if self._possible(key[0], batch)}
+        if self.recipe.shared is None:
+            self._train_each(possible, batch)
+        else:
+            self._train_shared(possible, batch)
+
+    def _train_each(self, wanted: dict[tuple[int, int], bool], batch: int) -> None:
         horizon = self.book.last - batch
-        keys = [key for key in wanted if self._possible(key[0], batch)]
         tasks = [
-            (self.recipe, self.stage.series[row], batch, horizon, window, wanted[row, window])
-            for row, window in keys
+            (self.recipe, self.stage.series[row], batch, horizon, window, judged)
+            for (row, window), judged in wanted.items()
         ]
+        results: list[Version | Failure]
         if len(tasks) * self._fit_seconds > WORTH_SENDING_SECONDS:
             results = list(self.executor.map(train, tasks, "train", lost=lost_version))
         else:
             results = [train(*task) for task in tasks]
-        for (row, window), result in zip(keys, results, strict=True):
+        for (row, window), result in zip(wanted, results, strict=True):
             self._take(row, window, batch, result)
+
+    def _train_shared(self, wanted: dict[tuple[int, int], bool], batch: int) -> None:
+        """Train one version per model and window, of all its streams that have a history."""
+        orders: dict[tuple[int, int], bool] = {}
+        for (row, window), judged in wanted.items():
+            key = int(self.stage.model[row]), window
+            orders[key] = orders.get(key, False) or judged
+        horizon = self.book.last - batch
+        members = {model: self._members(model, batch) for model, _ in orders}
+        tasks = [
+            (self.recipe, self._series(members[model]), batch, horizon, window, judged)
+            for (model, window), judged in orders.items()
+        ]
+        results: list[tuple[Version, ...] | Failure] = list(
+            self.executor.map(train_shared, tasks, "train", lost=lost_version)
+        )
+        for (model, window), result in zip(orders, results, strict=True):
+            for at, row in enumerate(members[model]):
+                version = result if isinstance(result, Failure) else result[at]
+                self._take(row, window, batch, version)
+
+    def _members(self, model: int, batch: int) -> list[int]:
+        stage = self.stage
+        live = (stage.model == model) & (stage.start <= batch) & (batch < stage.stop)
+        return [row for row in np.flatnonzero(live).tolist() if row not in self.broken]
+
+    def _series(self, rows: list[int]) -> tuple[Series, ...]:
+        return tuple(self.stage.series[row] for row in rows)
+
+    def adopted(self, row: int, fitted: FittedForecaster, batch: int) -> Version | None:
+        """Return a version that was trained before as a stream that is born now sees it."""
+        page = self.book.page(row, fitted, batch)
+        held = self.recipe.held_out
+        before = forecast(fitted, self.stage.series[row], batch - held, batch)
+        if isinstance(page, Failure) or isinstance(before, Failure):
+            return None
+        return Version(
+            fitted, batch, page[batch - self.book.first :], before, 0, 0.0, 0.0, 0.0, 0.0
+        )
 
     def version(self, row: int, window: int) -> Version | None:
         """Return the version of this stream and window that was trained for this batch."""

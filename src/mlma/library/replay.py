@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mlma.adapters.executors.local import LocalExecutor
+from mlma.adapters.executors.registry import executor_from
 from mlma.adapters.executors.threads import one_thread
 from mlma.adapters.frames.history import Columns, History, read_history
-from mlma.adapters.models.guard import GuardedForecaster
+from mlma.adapters.models.guard import GuardedForecaster, check_picklable
 from mlma.adapters.models.registry import forecaster_from
 from mlma.adapters.models.rhythm import day_slots, week_slots
 from mlma.adapters.models.seasonal_naive import SeasonalNaive
+from mlma.adapters.models.shared_guard import GuardedShared
+from mlma.adapters.models.shared_registry import shared_from
+from mlma.adapters.models.solo import Solo
 from mlma.agent.replay import Player, Progress, replay_panel
-from mlma.agent.stage import ReplaySettings
+from mlma.agent.stage import STREAM, ReplaySettings
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import SettingsError
 from mlma.domain.policy import Policy
@@ -26,7 +29,7 @@ from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.streams import Grid
 from mlma.library.progress import progress_for
 from mlma.library.result import ReplayResult
-from mlma.ports import Forecaster
+from mlma.ports import Forecaster, SharedForecaster
 from mlma.stats.losses import Loss, loss_from
 
 LossSpec = str | Loss | Callable[[Any, Any], Any]
@@ -49,10 +52,13 @@ def replay(
     y: str = "y",
     tags: Sequence[str] | None = None,
     exogenous: Sequence[str] | None = None,
+    scope: str = "stream",
     complete_share: float = 0.5,
     phases: int = 5,
     seed: int = 0,
     n_jobs: int | None = None,
+    executor: Any = "local",
+    time_limit: float | None = None,
     progress: bool | Progress | None = None,
 ) -> ReplayResult:
     """Return what every policy would have cost and lost on this history.
@@ -79,12 +85,21 @@ def replay(
         whichever is longer.
     mode
         ``day_ahead`` (the whole batch from its start) or ``one_step``.
+    scope
+        who shares a model: ``"stream"`` (every stream has its own), ``"fleet"`` (one for all), or
+        the name of a tag (one for all streams with the same value).
     complete_share
         share of a batch's actuals that must be there for it to be judged.
     phases
         random phases over which periodic and random policies are averaged.
     n_jobs
         worker processes; default all cores. The result is the same to the bit.
+    executor
+        where models are trained: ``"local"``, ``"ray"``, ``"ray(address='host:port')"``, or an
+        object with the method ``map`` of `mlma.ports.Executor`.
+    time_limit
+        seconds that one fit may take; a fit that takes longer is a failure, and the old version
+        stays.
     progress
         True, False, a function of ``(label, done, total)``, or None: a bar on an interactive
         stderr.
@@ -106,10 +121,10 @@ def replay(
     """
     chosen = _policies(policies)
     scored = loss_from(loss)
-    forecaster = GuardedForecaster(forecaster_from(model, _mode(mode)))
+    forecaster, shared = _models(model, _mode(mode), scope)
     _check("complete_share", 0 < complete_share <= 1, complete_share, "above 0, at most 1")
     _check("phases", phases >= 1, phases, "at least 1")
-    executor = LocalExecutor(n_jobs)
+    workers = executor_from(executor, n_jobs=n_jobs, time_limit=time_limit)
     batch_length = duration(batch, "batch")
     read = read_history(
         history,
@@ -129,9 +144,10 @@ def replay(
         season=week_slots(grid) or day_slots(grid),
         phases=phases,
         seed=seed,
+        scope=scope,
     )
     with progress_for(progress) as report, one_thread():
-        player = Player(forecaster, SeasonalNaive(), executor, report)
+        player = Player(forecaster, SeasonalNaive(), workers, report, shared)
         played = replay_panel(read.panel, read.left_out, settings, player)
     shown = _settings(history, read, settings, forecaster, mode)
     named = replace(played, settings=shown, id_column=unique_id)
@@ -154,6 +170,18 @@ def _policies(policies: Sequence[Policy | str] | Policy | str | None) -> tuple[P
             )
     chosen = {made.label: made for made in (policy_from(policy) for policy in listed)}
     return tuple(chosen.values()) or (MLMA(),)
+
+
+def _models(spec: Any, mode: Any, scope: str) -> tuple[Forecaster, SharedForecaster | None]:
+    """Return what trains one model per stream, and what trains one for many."""
+    if scope != STREAM:
+        shared = GuardedShared(shared_from(spec, mode))
+        alone = Solo(shared.inner)
+        check_picklable(alone, shared.name)
+        return GuardedForecaster(alone), shared
+    forecaster = forecaster_from(spec, mode)
+    check_picklable(forecaster, forecaster.name)
+    return GuardedForecaster(forecaster), None
 
 
 def _mode(mode: str) -> Any:
@@ -190,6 +218,7 @@ def _settings(
         "history": source.replace("\\", "/").rsplit("/", 1)[-1],
         "model": forecaster.name,
         "mode": mode,
+        "scope": settings.scope,
         "loss": settings.loss.name,
         "slot": duration_text(grid.step),
         "batch": duration_text(grid.batch),
