@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Webhook,
         verify_signature,
     )
+    from mlma.library.pool import ForecastPool
     from mlma.library.replay import replay
     from mlma.library.result import ReplayResult
     from mlma.library.simulate import simulate
@@ -67,6 +68,7 @@ _HOMES = {
         "Webhook",
         "verify_signature",
     ),
+    "mlma.library.pool": ("ForecastPool",),
     "mlma.library.replay": ("replay",),
     "mlma.library.result": ("ReplayResult",),
     "mlma.library.simulate": ("simulate",),
@@ -84,6 +86,7 @@ __all__ = [
     "DataError",
     "ExternalModels",
     "FileQueue",
+    "ForecastPool",
     "FrameForecaster",
     "MLflowLog",
     "MissingExtraError",

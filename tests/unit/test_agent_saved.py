@@ -73,7 +73,7 @@ def test_an_agent_that_saw_nothing_is_saved_too(tmp_path):
 
 
 def test_settings_names_and_columns_come_back(tmp_path):
-    policy = replace(MLMA(), level=np.float64(0.02), follow_ups=(3,))
+    policy = replace(MLMA(pool=1), level=np.float64(0.02), follow_ups=(3,))
     agent = Agent(policy, loss="pinball(q=0.9)", batch="7d", unique_id="sensor", ds="t", y_hat="q9")
     frame = pl.DataFrame({"sensor": "Zürich \N{SNOWMAN}", "t": "2024-01-01", "y": 1.0, "q9": 3.0})
     agent.observe(frame)

@@ -3,14 +3,9 @@
 Takes an agent's settings, names and state, gives them back the same to the bit.
 """
 
-import json
-import os
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +16,10 @@ from mlma.domain.fleet import Audit, FleetState, GroupColumns
 from mlma.domain.moments import Moments
 from mlma.domain.profiles import ProfileMoments
 from mlma.domain.state import AgentState, LossWindow, ReferenceState, Waiting
+from mlma.library.archives import read_columns, write_columns
 
 FORMAT = 2
 SETTINGS = ("policy", "loss", "batch", "slot", "seed", "id_column", "ds_column", "y", "y_hat")
-
-# What NumPy and JSON raise on a file that is something else, or was cut or changed.
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
-    *(zipfile.BadZipFile, SyntaxError, NotImplementedError),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +52,20 @@ def write_agent(path: str | PathLike[str], saved: SavedAgent) -> None:
     StateError
         The file cannot be written.
     """
-    target = Path(path)
     fleet = {"names": saved.fleet.names, "cycle": saved.fleet.cycle}
-    head = json.dumps(
-        {
-            "format": FORMAT,
-            "settings": saved.settings,
-            "ids": saved.ids,
-            "tags": saved.tags,
-            "fleet": fleet,
-        }
-    )
+    head = {
+        "format": FORMAT,
+        "settings": saved.settings,
+        "ids": saved.ids,
+        "tags": saved.tags,
+        "fleet": fleet,
+    }
     columns = {
-        "head": np.frombuffer(head.encode(), dtype=np.uint8),
         **saved.state.flat("stream."),
         **saved.fleet.groups.flat("group."),
         **{f"audit.{name}": np.asarray(value) for name, value in _items(saved.fleet.audit)},
     }
-    try:
-        _replace(target, columns)
-    except OSError as error:
-        raise StateError(f"The agent cannot be saved to {target}: {error}.") from error
-
-
-def _replace(target: Path, columns: dict[str, Any]) -> None:
-    """Write to a temporary file in the same folder, which then takes the place of the old one."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_columns(path, "agent", head, columns)
 
 
 def read_agent(path: str | PathLike[str]) -> SavedAgent:
@@ -107,16 +76,8 @@ def read_agent(path: str | PathLike[str]) -> SavedAgent:
     StateError
         The file is missing, damaged or of another version.
     """
-    try:
-        # NumPy leaves a file open that it opened itself and could not read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-        head = json.loads(columns.pop("head").tobytes().decode())
-        made_in = head.get("format")
-    except FileNotFoundError as error:
-        raise StateError(f"There is no saved agent at {path}.") from error
-    except _UNREADABLE as error:
-        raise StateError(f"{path} is not a saved agent, or it is damaged: {error}.") from error
+    head, columns = read_columns(path, "agent")
+    made_in = head.get("format")
     if made_in != FORMAT:
         raise StateError(
             f"{path} was saved in format {made_in}. Expected {FORMAT}. "
