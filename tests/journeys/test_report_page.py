@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlma.domain.verdicts import Reason
@@ -153,3 +154,20 @@ def test_names_that_look_like_markup_are_shown_as_text(browser, tmp_path):
     settled_within(page, 390)
     assert heard == []
     page.close()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_weights_of_pools_are_drawn_without_a_complaint(browser, tmp_path, width):
+    record = lifelike(5)
+    shares = np.full((*record.runs[0].loss.shape, 4), 0.25, dtype=np.float32)
+    runs = tuple(replace(r, shares=shares) if r.label == MLMA_LABEL else r for r in record.runs)
+    path = save_html(replace(record, runs=runs), tmp_path / "pool.html")
+    page, heard = opened(browser, path, width=width)
+    assert page.evaluate("document.getElementById('pool').data.map(trace => trace.name)") == [
+        *("newest version", "older versions", "long history", "seasonal naive"),
+    ]
+    assert page.locator("#pool .main-svg").count() > 0
+    assert page.locator("#frontier .legend .traces").count() == 2
+    settled_within(page, width)
+    page.close()
+    assert heard == []

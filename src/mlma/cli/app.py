@@ -1,6 +1,7 @@
 """The commands. Tables go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done; 1 the model or a saved state failed; 2 wrong data or settings; 130 interrupted.
+Exit codes: 0 done; 1 the model, the workers or a saved state failed; 2 wrong data or settings; 130
+interrupted.
 """
 
 import json
@@ -126,6 +127,17 @@ def replay(
     exogenous: Annotated[
         list[str] | None, typer.Option(help="Column known in advance; repeat.")
     ] = None,
+    scope: Annotated[
+        str, typer.Option(help="Who shares a model: stream, fleet or the name of a tag.")
+    ] = "stream",
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="File of batches not to use: start, end, and unique_id if not all."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Folder or address that keeps the versions of the first MLMA policy."),
+    ] = None,
     complete_share: Annotated[
         float, typer.Option(help="Share of a batch's actuals it takes to judge it.")
     ] = 0.5,
@@ -133,6 +145,15 @@ def replay(
     seed: Annotated[int, typer.Option(envvar="MLMA_SEED")] = 0,
     jobs: Annotated[
         int | None, typer.Option(envvar="MLMA_JOBS", help="Processes; default: all cores.")
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            envvar="MLMA_EXECUTOR", help="Where models are trained: local, ray, ray(address='...')."
+        ),
+    ] = "local",
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that one fit may take; default: no limit.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to this HTML file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -156,10 +177,15 @@ def replay(
         y=y,
         tags=tag or None,
         exogenous=exogenous or None,
+        scope=scope,
+        exclude=exclude,
+        store=store,
         complete_share=complete_share,
         phases=phases,
         seed=seed,
         n_jobs=jobs,
+        executor=executor,
+        time_limit=time_limit,
     )
     _show(result, report, as_json)
 
@@ -175,7 +201,7 @@ def demo(
     from mlma.library.datasets import auckland_pedestrians
     from mlma.library.replay import replay as run
 
-    policies = ["mlma", "mlma(level=0.05, accumulate='none', follow_ups=())", "periodic(every=28)"]
+    policies = ["mlma", "mlma(pool=1)", "mlma(budget=0.0025)", "periodic(every=28)"]
     result = run(auckland_pedestrians(), policies=policies, n_jobs=jobs, progress=True)
     _show(result, report, as_json)
 

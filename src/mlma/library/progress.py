@@ -6,7 +6,11 @@ from contextlib import contextmanager
 
 from mlma.agent.replay import Progress
 
-_LABELS = {"monitor": "Monitoring, batch by batch", "play": "Playing the baselines"}
+_LABELS = {
+    "monitor": "Monitoring, batch by batch",
+    "pool": "Schedules with a pool",
+    "play": "Playing the baselines",
+}
 
 
 @contextmanager

@@ -14,11 +14,14 @@ from mlma.adapters.frames.columns import Columns
 from mlma.adapters.frames.native import like
 from mlma.domain.errors import SettingsError
 from mlma.domain.leftovers import LeftOut
+from mlma.domain.policy import Policy
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
 from mlma.library.findings import findings_frame
 from mlma.report.figures import alarm_counts
+from mlma.report.requests import unfulfilled
+from mlma.report.weights import MEMBERS, mean_weights
 from mlma.stats.effects import effect_columns
 
 if TYPE_CHECKING:
@@ -49,7 +52,12 @@ class ReplayResult:
         always loses nothing do not count); ``worst``: the largest of them; ``fits``: models
         trained per stream, first ones and held-out siblings included; ``fits_share``: of the fits
         of always; ``alarms``: batches per stream at which the evidence reached the level (while
-        follow-ups are due, none counts); ``seconds``: computing that the policy takes by itself.
+        follow-ups are due, none counts); ``deferred``, ``held``, ``escalated``: re-trainings per
+        stream that waited for the budget, that came to nothing (kept back by the gate, a trial or
+        chance, or failed), and that were refused because re-training does not help; ``seconds``:
+        computing that the policy takes by itself; ``weight_newest``, ``weight_older``,
+        ``weight_long``, ``weight_naive``: mean weights in the pools over streams and batches, see
+        `pool`; NaN without one.
         """
         return like(pl.DataFrame(self._rows()), self._example)
 
@@ -104,6 +112,61 @@ class ReplayResult:
         filled = [frame for frame in frames if len(frame)]
         return like(pl.concat(filled or frames[:1], how="diagonal"), self._example)
 
+    def pool(self, policy: Policy | str | None = None) -> Any:
+        """Return the weights in the pools of one policy, one row per stream and batch with a pool.
+
+        Parameters
+        ----------
+        policy
+            a policy that was played, or its text; None = the first that has a pool.
+
+        Returns
+        -------
+        frame
+            ``unique_id``, ``ds`` (start of the batch) and the weights after that batch, which add
+            up to 1: ``newest`` version, ``older`` versions together, the ``long``-history and the
+            ``naive`` member. A weight differs between the hours of the day: these are the means.
+
+        Raises
+        ------
+        SettingsError
+            The policy was not played, or forecasts with one model at a time.
+
+        >>> from mlma import replay
+        >>> from datetime import date
+        >>> days = pl.date_range(date(2024, 1, 1), date(2024, 6, 30), eager=True)
+        >>> y = np.arange(len(days)) % 7 + 1.0
+        >>> frame = pl.DataFrame({"unique_id": "a", "ds": days, "y": y})
+        >>> weights = replay(frame, policies="mlma", n_jobs=1, phases=1).pool()
+        >>> weights.columns
+        ['unique_id', 'ds', 'newest', 'older', 'long', 'naive']
+        """
+        run = self._pooled_run(policy)
+        shares = np.asarray(run.shares, dtype=np.float64)
+        rows, batches = np.nonzero(np.isfinite(shares).all(axis=2))
+        frame: dict[str, Any] = {
+            self._columns.unique_id: pl.Series(self.record.ids, dtype=pl.String).gather(rows),
+            self._columns.ds: self.record.grid.batch_starts()[batches],
+        }
+        frame |= {name: shares[rows, batches, place] for place, name in enumerate(MEMBERS)}
+        return like(pl.DataFrame(frame), self._example)
+
+    def _pooled_run(self, policy: Policy | str | None) -> PolicyRun:
+        runs = {run.label: run for run in self.record.runs}
+        pooled = [label for label, run in runs.items() if run.shares is not None]
+        hint = f"Hint: {', '.join(pooled)} had one." if pooled else 'Hint: play "mlma(pool=8)".'
+        if policy is None:
+            if not pooled:
+                raise SettingsError(f"No policy of this replay has a pool. {hint}")
+            return runs[pooled[0]]
+        known = isinstance(policy, str) and policy in runs
+        run = self.record.run(str(policy) if known else policy_from(policy).label)
+        if run.shares is None:
+            raise SettingsError(
+                f"`{run.label}` has no pool: it forecasts with one model at a time. {hint}"
+            )
+        return run
+
     @property
     def findings(self) -> Any:
         """One row per policy, batch and group whose losses rose together: see `Finding`."""
@@ -144,7 +207,10 @@ class ReplayResult:
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return data, policies and what was left out, as plain values for JSON."""
+        """Return data, policies and what was left out, as plain values for JSON.
+
+        ``policies`` are the rows of `summary`; what is not defined is null.
+        """
         record = self.record
         starts = record.grid.batch_starts()
         return {
@@ -201,6 +267,7 @@ class ReplayResult:
             ratio = record.relative_loss(run)
             telling = ratio[np.isfinite(ratio)]
             fits = float(run.fits.mean())
+            deferred, held, escalated = np.nan_to_num(unfulfilled(run)).mean(axis=0).tolist()
             rows.append(
                 {
                     "policy": run.label,
@@ -211,8 +278,12 @@ class ReplayResult:
                     "fits_share": fits / always,
                     "retrainings": float(run.retrained.sum(axis=1).mean()),
                     "alarms": float(_alarms(run).mean()),
+                    "deferred": deferred,
+                    "held": held,
+                    "escalated": escalated,
                     "seconds": run.seconds,
                     "phases": run.phases,
+                    **_weights(run),
                 },
             )
         return rows
@@ -221,6 +292,11 @@ class ReplayResult:
 def _plain(value: Any) -> Any:
     """Return NaN as None, because JSON has no NaN."""
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _weights(run: PolicyRun) -> dict[str, float]:
+    weights = mean_weights(run) or dict.fromkeys(MEMBERS, float("nan"))
+    return {f"weight_{name}": weight for name, weight in weights.items()}
 
 
 def _alarms(run: PolicyRun) -> Any:

@@ -27,46 +27,56 @@ from mlma.report.style import (
 )
 from mlma.report.words import excess, percent
 
-_MOST_LABELS = 7  # where it is narrow; the others tell their name when they are touched
+_MOST_LABELS = {True: 14, False: 6}  # wide, narrow; the others tell their name when touched
 WIDE, NARROW = 680, 330  # the narrowest container that each is shown in
 
 
 def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
     """Return the cost-loss frontier: training runs against loss, one labelled point per policy.
 
-    The horizontal axis is logarithmic; a policy that trains nothing stands at its left end. Losses
-    far above the others are pinned to the upper edge and labelled with their value, so that the
-    policies worth comparing stay apart.
+    Colour tells who looks at losses, shape who has a pool; along the thin line policies cost what
+    the chosen one does. The cost axis is logarithmic; what trains nothing stands at its left end.
+    Losses far above the others are pinned to the upper edge and labelled with their value.
     """
     import plotly.graph_objects as go
 
     rows = [row for row in rows if np.isfinite(row.loss) and np.isfinite(row.fits_share)]
-    height = 430 if width > 600 else 400
+    wide = width > 600
+    kinds = _kinds_shown(rows)
+    above = 12 + 22 * (bool(kinds) if wide else len(kinds))
     x, ticks, names = _cost_axis([row.fits_share for row in rows], width)
     y, pinned, y_range = _loss_axis(rows)
-    most = 34 if width > 600 else 22
-    texts = [_point_text(row, at, most) for row, at in zip(rows, pinned, strict=True)]
+    x_range = [min(x, default=-2) - 0.12, 2.08]
     traces = [
-        go.Scatter(
-            x=[x[i]],
-            y=[y[i]],
-            mode="markers",
-            marker=_point_marker(row, chosen, pinned=pinned[i]),
-            hovertemplate=_point_hover(row),
-            showlegend=False,
-        )
+        _point(row, (x[i], y[i]), _point_marker(row, chosen, pinned=pinned[i]), told=i in kinds)
         for i, row in enumerate(rows)
     ]
+    sheet = _frontier_sheet((418 if wide else 388) + above, x_range, y_range)
+    sheet["margin"]["t"] = above
+    sheet["xaxis"] |= {"tickvals": ticks, "ticktext": names}
+    strong = [row.label == chosen for row in rows]
+    sheet["shapes"] = [level(x[i]) for i in np.flatnonzero(strong)]
+    most = 34 if wide else 22
+    texts = [_point_text(row, at, most) for row, at in zip(rows, pinned, strict=True)]
+    points = [
+        ((x[i] - x_range[0]) / (x_range[1] - x_range[0]), (y[i] - y_range[0]) / np.ptp(y_range))
+        for i in range(len(rows))
+    ]
+    order = _labelled(rows, chosen)[: _MOST_LABELS[wide]]
+    broad = [text + "  " * bold for text, bold in zip(texts, strong, strict=True)]
+    size = (width - 72, sheet["height"] - 52 - above)
+    sheet["annotations"] = [
+        _point_label(texts[i], (x[i], y[i]), shift, strong=strong[i])
+        for i, shift in placed_labels(points, broad, order, size)
+    ]
+    return go.Figure(traces, sheet)
+
+
+def _frontier_sheet(height: int, x_range: list[float], y_range: list[float]) -> dict[str, Any]:
+    """Return the layout of the frontier without its points."""
     sheet = layout(height)
-    sheet["margin"] = {"l": 58, "r": 14, "t": 12, "b": 52}
-    x_range = [min(x, default=-2) - 0.12, 2.08]
-    sheet["xaxis"] |= {
-        "range": x_range,
-        "tickvals": ticks,
-        "ticktext": names,
-        "tickangle": 0,
-        "zeroline": False,
-    }
+    sheet["margin"] = {"l": 58, "r": 14, "b": 52}
+    sheet["xaxis"] |= {"range": x_range, "tickangle": 0, "zeroline": False}
     sheet["xaxis"]["title"]["text"] = "training runs, % of always (log scale)"
     sheet["yaxis"] |= {
         "range": y_range,
@@ -75,18 +85,25 @@ def frontier(rows: list[SummaryRow], chosen: str, *, width: int) -> Any:
         "zerolinecolor": LINE,
     }
     sheet["yaxis"]["title"]["text"] = "loss above always"
-    points = [
-        ((x[i] - x_range[0]) / (x_range[1] - x_range[0]), (y[i] - y_range[0]) / np.ptp(y_range))
-        for i in range(len(rows))
-    ]
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].label != chosen, i))
-    order = order if width > 600 else order[:_MOST_LABELS]
-    size = (width - 72, height - 64)
-    sheet["annotations"] = [
-        _point_label(texts[i], (x[i], y[i]), shift, strong=rows[i].label == chosen)
-        for i, shift in placed_labels(points, texts, order, size)
-    ]
-    return go.Figure(traces, sheet)
+    sheet["legend"] |= {
+        **{"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        **{"itemsizing": "constant", "itemclick": False, "itemdoubleclick": False},
+    }
+    return sheet
+
+
+def _point(row: SummaryRow, at: tuple[float, float], marker: dict[str, Any], *, told: bool) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=[at[0]],
+        y=[at[1]],
+        mode="markers",
+        marker=marker,
+        hovertemplate=_point_hover(row),
+        name=_kind(row),
+        showlegend=told,
+    )
 
 
 def _cost_axis(shares: list[float], width: int) -> tuple[list[float], list[float], list[str]]:
@@ -111,11 +128,43 @@ def _loss_axis(rows: list[SummaryRow]) -> tuple[list[float], list[bool], list[fl
     low, high = min(core.min(initial=0.0), 0.0), max(core.max(initial=0.0), 0.0)
     span = max(high - low, 1.0)
     top = high + 1.2 * span
-    if above.size and above.max() <= top:
-        top = above.max() + 0.15 * span
     pinned = above > top
+    inside = above[~pinned]
+    top = max(inside.max(initial=high), high) + (0.3 if pinned.any() else 0.15) * span
     heights = np.where(pinned, top, above)
     return heights.tolist(), pinned.tolist(), [low - 0.22 * span, float(top) + 0.22 * span]
+
+
+def _kind(row: SummaryRow) -> str:
+    """Return what a point is, for the legend; empty for the baselines, whose labels tell it."""
+    if row.role == "baseline":
+        return ""
+    members = "pool" if row.pooled else "one model"
+    return f"{'looks at losses' if row.watches else 'schedule'}, {members}"
+
+
+def _kinds_shown(rows: list[SummaryRow]) -> set[int]:
+    """Return the first point of every kind; none where there is but one kind of shape."""
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if row.role != "baseline":
+            first.setdefault(_kind(row), i)
+    return set(first.values()) if any(row.pooled for row in rows) else set()
+
+
+def _labelled(rows: list[SummaryRow], chosen: str) -> list[int]:
+    """Return the points that have a label, the chosen one first, then baselines, then asked ones.
+
+    Of the matched ones those nearest in fits to the chosen policy: one of each kind.
+    """
+    rank = {"baseline": 0, "policy": 1, "matched": 2}
+    fits = next((row.fits for row in rows if row.label == chosen), np.nan)
+    kept: dict[tuple[str, bool], int] = {}
+    for i in sorted(range(len(rows)), key=lambda i: abs(rows[i].fits - fits)):
+        if rows[i].role == "matched":
+            kept.setdefault((rows[i].label.partition("(")[0], rows[i].pooled), i)
+    shown = [i for i, row in enumerate(rows) if row.role != "matched" or i in kept.values()]
+    return sorted(shown, key=lambda i: (rows[i].label != chosen, rank.get(rows[i].role, 3), i))
 
 
 def _point_text(row: SummaryRow, pinned: bool, most: int) -> str:
@@ -134,11 +183,14 @@ def _point_hover(row: SummaryRow) -> str:
 def _point_marker(row: SummaryRow, chosen: str, *, pinned: bool) -> dict[str, Any]:
     strong = row.label == chosen or row.watches
     colour = ACCENT if strong else OTHER
-    symbol = "triangle-up" if pinned else "circle"
+    symbol = "triangle-up" if pinned else "diamond" if row.pooled else "circle"
     if row.role == "baseline" and not pinned:
         symbol = "circle-open"
-    size = 15 if row.label == chosen else 10
-    return {"size": size, "color": colour, "symbol": symbol, "line": {"width": 2, "color": colour}}
+    size = 15 if row.label == chosen else 8 if row.role == "matched" else 11
+    edge = (
+        {"width": 2, "color": colour} if symbol == "circle-open" else {"width": 1, "color": PAPER}
+    )
+    return {"size": size, "color": colour, "symbol": symbol, "line": edge}
 
 
 def _point_label(

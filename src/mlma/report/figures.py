@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.streams import Grid
-from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
+from mlma.domain.verdicts import Evidence, Reason, Verdict
+from mlma.report.requests import Requests, requests_of, retraining_reasons, unfulfilled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,7 +29,8 @@ class SummaryRow:
     ``loss``, ``median`` and ``p95`` are taken over the streams whose ratio is defined; ``worst``
     is the largest, of ``worst_stream``. ``fits`` and ``retrainings`` are per stream,
     ``fits_share`` is a share of the fits of always. ``alarms`` per stream is NaN where the policy
-    does not look at losses.
+    does not look at losses; so are ``deferred``, ``held`` and ``escalated``, see `unfulfilled`.
+    ``pooled``: several versions forecast together.
     """
 
     label: str
@@ -45,6 +47,10 @@ class SummaryRow:
     alarms: float
     seconds: float
     phases: int
+    deferred: float = np.nan
+    held: float = np.nan
+    escalated: float = np.nan
+    pooled: bool = False
 
     @property
     def watches(self) -> bool:
@@ -66,8 +72,8 @@ class KeyMetrics:
     label: str
     batches_judged: int
     alarms: int
-    held: int
     retrainings: int
+    requests: Requests
     alarms_per_1000_streams_per_week: float
     retrainings_per_1000_streams_per_week: float
     gains_measured: int
@@ -135,6 +141,7 @@ def summary_row(replayed: Replayed, run: PolicyRun) -> SummaryRow:
     finite = relative[np.isfinite(relative)]
     has = finite.size > 0
     evidence = run.evidence
+    deferred, held, escalated = map(mean_of_finite, unfulfilled(run).T)
     return SummaryRow(
         label=run.label,
         role=run.role,
@@ -150,6 +157,10 @@ def summary_row(replayed: Replayed, run: PolicyRun) -> SummaryRow:
         alarms=np.nan if evidence is None else mean_of_finite(alarm_counts(evidence)),
         seconds=run.seconds,
         phases=run.phases,
+        deferred=deferred,
+        held=held,
+        escalated=escalated,
+        pooled=run.shares is not None,
     )
 
 
@@ -169,15 +180,15 @@ def key_metrics(replayed: Replayed, run: PolicyRun) -> KeyMetrics:
     played = np.isfinite(run.loss)
     stream_weeks = played.sum() / batches_per_week(replayed.grid)
     per_1000 = 1000 / stream_weeks if stream_weeks else np.nan
-    alarms, held, judged, shares = _verdict_counts(run.evidence)
+    alarms, judged, shares = _verdict_counts(run.evidence)
     gains = retraining_gains(replayed, run)
     retrainings = int(run.retrained.sum())
     return KeyMetrics(
         label=run.label,
         batches_judged=judged,
         alarms=alarms,
-        held=held,
         retrainings=retrainings,
+        requests=requests_of(run),
         alarms_per_1000_streams_per_week=alarms * per_1000,
         retrainings_per_1000_streams_per_week=retrainings * per_1000,
         gains_measured=gains.size,
@@ -189,35 +200,16 @@ def key_metrics(replayed: Replayed, run: PolicyRun) -> KeyMetrics:
     )
 
 
-def _verdict_counts(evidence: Evidence | None) -> tuple[int, int, int, dict[Verdict, float]]:
+def _verdict_counts(evidence: Evidence | None) -> tuple[int, int, dict[Verdict, float]]:
     if evidence is None:
-        return 0, 0, 0, {}
+        return 0, 0, {}
     counts = {verdict: int((evidence.verdict == verdict).sum()) for verdict in Verdict}
     complete = sum(counts.values()) - counts[Verdict.WAITING]
     judged = complete - counts[Verdict.UNCLEAR]
-    held = int((evidence.decision == Decision.HOLD).sum())
     alarms = int(evidence.alarm.sum())
     del counts[Verdict.WAITING]
     shares = {verdict: count / complete for verdict, count in counts.items() if complete}
-    return alarms, held, judged, shares
-
-
-def retraining_reasons(run: PolicyRun) -> NDArray[np.int8]:
-    """Return why each re-training happened, ``(n_streams, n_batches) int8``, codes of `Reason`.
-
-    The reason of the last decision to re-train before the batch at whose start the version was
-    deployed. ``NONE`` where nothing was re-trained, or where the run does not say why.
-    """
-    codes = np.zeros_like(run.retrained, dtype=np.int8)
-    if run.evidence is None:
-        return codes
-    n_batches = codes.shape[1]
-    decided = run.evidence.decision == Decision.RETRAIN
-    last = np.maximum.accumulate(np.where(decided, np.arange(n_batches), -1), axis=1)
-    row, batch = np.nonzero(run.retrained[:, 1:])
-    source = last[row, batch]
-    codes[row, batch + 1] = np.where(source < 0, 0, run.evidence.reason[row, source])
-    return codes
+    return alarms, judged, shares
 
 
 def _by_reason(run: PolicyRun) -> dict[Reason, int]:
@@ -306,15 +298,15 @@ def matched_loss(replayed: Replayed, run: PolicyRun) -> float:
     """Return the mean loss relative to always of the best run that matches this one.
 
     Of each kind of policy the matched run whose fits are nearest: every run that looks at losses
-    has its own. NaN without any.
+    has its own. One model is not matched by a pool. NaN without any.
     """
-    fits = float(run.fits.mean())
-    nearest: dict[str, PolicyRun] = {}
+    fits, pooled = float(run.fits.mean()), run.shares is not None
+    nearest: dict[tuple[str, bool], PolicyRun] = {}
     for other in sorted(
-        (other for other in replayed.runs if other.role == "matched"),
+        (o for o in replayed.runs if o.role == "matched" and (pooled or o.shares is None)),
         key=lambda other: abs(float(other.fits.mean()) - fits),
     ):
-        nearest.setdefault(other.label.partition("(")[0], other)
+        nearest.setdefault((other.label.partition("(")[0], other.shares is not None), other)
     losses = [mean_of_finite(replayed.relative_loss(other)) for other in nearest.values()]
     return min((loss for loss in losses if np.isfinite(loss)), default=np.nan)
 

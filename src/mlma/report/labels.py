@@ -47,6 +47,9 @@ def _candidates(
         for dy in (-distance, distance):
             for dx in (0.0, half - 6, 6 - half):
                 yield (min(max(dx, least), most), dy)
+        beside = half + 18
+        for dy in (0.0,) if distance == 16.0 else (-distance, distance):
+            yield from ((dx, dy) for dx in (beside, -beside) if least <= dx <= most)
 
 
 def _box(centre: tuple[float, float], shift: tuple[float, float], half: float) -> Box:

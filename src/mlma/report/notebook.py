@@ -17,6 +17,7 @@ _HEADS = (
     "alarms per stream",
     "seconds",
 )
+_RARE = ("deferred", "held", "escalated")
 _LEFT, _RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 
 
@@ -24,8 +25,11 @@ def notebook_html(replayed: Replayed) -> str:
     """Return the table of all policies and the verdict, in the notebook's own style."""
     run = headline(replayed)
     chosen = "" if run is None else run.label
-    heads = "".join(f'<th scope="col" {_RIGHT}>{head}</th>' for head in _HEADS)
-    rows = "".join(_row(row, strong=row.label == chosen) for row in summary_rows(replayed))
+    found = summary_rows(replayed)
+    rare = [name for name in _RARE if any(getattr(row, name) > 0 for row in found)]
+    named = [*_HEADS, *(f"{name} per stream" for name in rare)]
+    heads = "".join(f'<th scope="col" {_RIGHT}>{head}</th>' for head in named)
+    rows = "".join(_row(row, rare, strong=row.label == chosen) for row in found)
     return (
         f'<div><p style="max-width:46em">{escape(verdict_sentence(replayed))}</p>'
         f'<table><thead><tr><th scope="col" {_LEFT}>policy</th>{heads}</tr></thead>'
@@ -33,7 +37,7 @@ def notebook_html(replayed: Replayed) -> str:
     )
 
 
-def _row(row: SummaryRow, *, strong: bool) -> str:
+def _row(row: SummaryRow, rare: list[str], *, strong: bool) -> str:
     values = (
         excess(row.loss),
         excess(row.worst),
@@ -41,6 +45,7 @@ def _row(row: SummaryRow, *, strong: bool) -> str:
         percent(row.fits_share),
         number(row.alarms),
         number(row.seconds),
+        *(number(getattr(row, name)) for name in rare),
     )
     weight = "bold" if strong else "normal"
     label = escape(row.label) + (" (matched)" if row.role == "matched" else "")

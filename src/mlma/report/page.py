@@ -19,7 +19,6 @@ from mlma.domain.runs import PolicyRun, Replayed
 from mlma.report import charts, style, timecharts, words
 from mlma.report.figures import (
     GAIN_WINDOW,
-    KeyMetrics,
     SummaryRow,
     headline,
     key_metrics,
@@ -31,6 +30,7 @@ from mlma.report.figures import (
     worst_streams,
 )
 from mlma.report.findings import finding_rows
+from mlma.report.metrics import metric_table, request_table
 from mlma.report.timelines import (
     FleetTimeline,
     fleet_timeline,
@@ -38,6 +38,7 @@ from mlma.report.timelines import (
     script_json,
     stream_data,
 )
+from mlma.report.weights import WeightTimeline, mean_weights, weight_timeline
 
 MOST_BYTES = 6_000_000
 STREAM_BYTES = 800_000
@@ -112,6 +113,7 @@ def _context(replayed: Replayed) -> dict[str, Any]:
     run = headline(replayed)
     shown = run or replayed.always
     rows, fleet = summary_rows(replayed), fleet_timeline(replayed, shown)
+    weights = weight_timeline(replayed, shown)
     watching = [other for other in replayed.runs if other.evidence is not None]
     budget = min(STREAM_BYTES, MOST_BYTES - _RESERVE - len(library.encode()))
     return {
@@ -122,7 +124,8 @@ def _context(replayed: Replayed) -> dict[str, Any]:
         "rows": rows,
         "run": shown,
         "watches": shown.evidence is not None,
-        "metrics": _metrics(replayed, (watching or [shown])[:_MOST_COMPARED]),
+        "metrics": metric_table(replayed, (watching or [shown])[:_MOST_COMPARED]),
+        "requests": request_table(replayed, watching[:_MOST_COMPARED]),
         "worst": worst_streams(replayed, shown),
         "findings": finding_rows(replayed, shown),
         "found": sum(one.state == "opened" for _, one in shown.findings),
@@ -134,7 +137,8 @@ def _context(replayed: Replayed) -> dict[str, Any]:
         "block_span": words.batch_span(replayed.grid, fleet.batches),
         "version": _version(),
         "library": library,
-        "charts": _charts(replayed, rows, shown, fleet),
+        "charts": _charts(replayed, rows, shown, fleet, weights),
+        "pooled": weights is not None,
         "dark": script_json(json.dumps(style.COLOURS)),
         "streams": stream_data(replayed, max(budget, 0)),
         "alt": _alternatives(replayed, rows, shown),
@@ -142,7 +146,11 @@ def _context(replayed: Replayed) -> dict[str, Any]:
 
 
 def _charts(
-    replayed: Replayed, rows: list[SummaryRow], run: PolicyRun, fleet: FleetTimeline
+    replayed: Replayed,
+    rows: list[SummaryRow],
+    run: PolicyRun,
+    fleet: FleetTimeline,
+    weights: WeightTimeline | None,
 ) -> str:
     figures = {
         "frontier": charts.frontier(rows, run.label, width=charts.WIDE),
@@ -151,6 +159,8 @@ def _charts(
         "fleet": timecharts.fleet_chart(fleet, watches=run.evidence is not None),
         "stream": timecharts.stream_chart(replayed),
     }
+    if weights is not None:
+        figures["pool"] = timecharts.weight_chart(weights)
     members = [f'"{name}":{style.chart_json(figure)}' for name, figure in figures.items()]
     return f"{{{','.join(members)}}}"
 
@@ -207,77 +217,6 @@ def _tiles(replayed: Replayed, run: PolicyRun) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _metrics(replayed: Replayed, runs: list[PolicyRun]) -> dict[str, Any]:
-    """Return the key metrics as a table: labels of the runs, and rows of name, note and values."""
-    found = [key_metrics(replayed, run) for run in runs]
-    rows = [
-        (name, note, [value(metrics) for metrics in found])
-        for name, note, value in _metric_rows(replayed, watches=runs[0].evidence is not None)
-    ]
-    return {"labels": [metrics.label for metrics in found], "rows": rows}
-
-
-MetricRow = tuple[str, str, Callable[[KeyMetrics], str]]
-
-
-def _metric_rows(replayed: Replayed, *, watches: bool) -> list[MetricRow]:
-    seen: list[MetricRow] = [
-        (
-            "Batches judged",
-            "healthy, degraded or improved",
-            lambda m: words.number(m.batches_judged),
-        ),
-        ("Verdicts", "share of the complete batches", _verdicts),
-        ("Alarms", "the evidence of degraded batches added up", lambda m: words.number(m.alarms)),
-        (
-            "Alarms per 1,000 streams and week",
-            "",
-            lambda m: words.number(m.alarms_per_1000_streams_per_week),
-        ),
-    ]
-    always: list[MetricRow] = [
-        ("Re-trainings", "by reason, the first model of a stream not counted", _retrainings),
-        (
-            "Re-trainings per 1,000 streams and week",
-            "",
-            lambda m: words.number(m.retrainings_per_1000_streams_per_week),
-        ),
-        (
-            "Re-trainings that helped",
-            f"loss relative to always, {GAIN_WINDOW} batches after against {GAIN_WINDOW} before",
-            lambda m: f"{words.percent(m.helped_share)} of {m.gains_measured:,} measurable",
-        ),
-        (
-            "Change of the loss by a re-training",
-            "same measure, geometric mean",
-            lambda m: words.excess(1 - m.mean_gain),
-        ),
-        (
-            "Age of the deployed model",
-            "mean over streams and batches",
-            lambda m: words.batches_in_words(m.mean_age_batches, replayed.grid),
-        ),
-    ]
-    return seen + always if watches else always
-
-
-def _verdicts(metrics: KeyMetrics) -> str:
-    shares = sorted(metrics.verdict_shares.items(), key=lambda item: -item[1])
-    told = [f"{verdict.label} {words.percent(share)}" for verdict, share in shares if share]
-    return ", ".join(told) or words.NOTHING
-
-
-def _retrainings(metrics: KeyMetrics) -> str:
-    reasons = metrics.retrainings_by_reason.items()
-    named = [f"{style.reason_style(reason)[0]} {words.number(count)}" for reason, count in reasons]
-    held = (
-        f"; {words.number(metrics.held)} not made: gate or failed training kept the old version"
-        if metrics.held
-        else ""
-    )
-    return f"{words.number(metrics.retrainings)}{': ' if named else ''}{', '.join(named)}{held}"
-
-
 def _without_ratio(replayed: Replayed, run: PolicyRun) -> str:
     """Return which streams have no ratio, in words; empty without any."""
     relative = replayed.relative_loss(run)
@@ -300,4 +239,13 @@ def _alternatives(replayed: Replayed, rows: list[SummaryRow], run: PolicyRun) ->
         "the numbers stand in the table of policies.",
         "fleet": f"Weeks of the fleet under {run.label}: loss relative to always, "
         "share of streams alarmed, number of re-trainings by reason.",
+        "pool": _pool_in_words(run),
     }
+
+
+def _pool_in_words(run: PolicyRun) -> str:
+    weights = mean_weights(run)
+    if weights is None:
+        return ""
+    told = ", ".join(f"{name} {words.percent(weight)}" for name, weight in weights.items())
+    return f"Mean weights in the pools of the fleet, over the whole time: {told}."

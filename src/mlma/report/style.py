@@ -15,7 +15,7 @@ from mlma.report.timelines import script_json
 # Safe for colour-blind readers (blue, vermilion, ochre, greys), each at least 3:1 on its ground.
 INK, MUTED, LINE, GRID = "#1b2127", "#59636e", "#9aa4af", "#e6e9ed"
 ACCENT, ALARM, FOLLOW_UP = "#0b62a8", "#c2410c", "#b07a08"
-REVIEW, OTHER = "#0f7b6c", "#76828e"
+REVIEW, OTHER, OLDER = "#0f7b6c", "#76828e", "#5a91c2"
 BAND, WASH = "rgba(11,98,168,0.18)", "rgba(118,130,142,0.20)"
 PAPER = "#ffffff"
 COLOURS = {
@@ -28,6 +28,7 @@ COLOURS = {
     FOLLOW_UP: "#e2b84f",
     REVIEW: "#4fc0ae",
     OTHER: "#8f9ba7",
+    OLDER: "#3f78ad",
     BAND: "rgba(99,174,242,0.20)",
     WASH: "rgba(143,155,167,0.22)",
     PAPER: "#14181c",
@@ -35,11 +36,20 @@ COLOURS = {
 REASON_STYLE = {
     Reason.ALARM: ("alarm", ALARM, "triangle-up"),
     Reason.DRIFT: ("slow drift", ALARM, "triangle-right"),
-    Reason.COMMON: ("with its group", ALARM, "triangle-up-dot"),
+    Reason.COMMON: ("with group", ALARM, "triangle-up-dot"),
     Reason.AWAKENED: ("awakened", ALARM, "triangle-up-open"),
     Reason.FOLLOW_UP: ("follow-up", FOLLOW_UP, "diamond"),
     Reason.REVIEW: ("review", REVIEW, "square"),
     Reason.MAX_AGE: ("maximum age", OTHER, "circle"),
+    Reason.TRIAL: ("won a trial", ACCENT, "star"),
+    Reason.UNFIT: ("unfit", ALARM, "triangle-left"),
+    Reason.BUDGET: ("deferred", FOLLOW_UP, "hourglass"),
+    Reason.GATE: ("held", OTHER, "x"),
+    Reason.WITHHELD: ("withheld", OTHER, "circle-x-open"),
+    Reason.FAILED: ("failed", ALARM, "x"),
+    Reason.ROLLED_BACK: ("rolled back", REVIEW, "triangle-left"),
+    Reason.SELECTED: ("switched", ACCENT, "diamond-tall"),
+    Reason.NOT_HELPED: ("escalated", ALARM, "star"),
 }
 _SCHEDULE = ("schedule", OTHER, "circle-open")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.report.figures import headline
+from mlma.report.requests import MARKED
 from mlma.report.style import (
     ACCENT,
     ALARM,
@@ -14,7 +15,10 @@ from mlma.report.style import (
     FOLLOW_UP,
     INK,
     MUTED,
+    OLDER,
     OTHER,
+    PAPER,
+    REVIEW,
     WASH,
     axis,
     layout,
@@ -25,6 +29,9 @@ from mlma.report.style import (
     shortened,
 )
 from mlma.report.timelines import FleetTimeline, lanes
+from mlma.report.weights import WeightTimeline
+
+_LANE, _LANES = 19, 84  # pixels: of one lane, and of all at least
 
 
 def fleet_chart(fleet: FleetTimeline, *, watches: bool) -> Any:
@@ -74,26 +81,66 @@ def _loss_panel(fleet: FleetTimeline, times: list[str]) -> list[Any]:
     ]
 
 
+_MEMBERS = (
+    ("newest version", ACCENT),
+    ("older versions", OLDER),
+    ("long history", REVIEW),
+    ("seasonal naive", OTHER),
+)
+
+
+def weight_chart(fleet: WeightTimeline) -> Any:
+    """Return the fleet's mean weights over time, stacked up to 100 %."""
+    import plotly.graph_objects as go
+
+    times = [str(start) for start in fleet.starts.astype("datetime64[s]")]
+    sheet = layout(340)
+    sheet["margin"] = {"l": 58, "r": 14, "t": 12, "b": 78}
+    sheet["hovermode"] = "x unified"
+    sheet["xaxis"] |= {"type": "date", "hoverformat": "%-d %b %Y"}
+    sheet["yaxis"] |= {"range": [0, 100], "ticksuffix": " %", "nticks": 6}
+    sheet["legend"] |= {"x": 0, "y": -0.14, "yanchor": "top"}
+    traces = []
+    for (name, colour), weights in zip(_MEMBERS, fleet.weights.T, strict=True):
+        if not (weights > 0).any():
+            continue
+        area = {
+            "stackgroup": "weights",
+            "fillcolor": colour,
+            "line": {"width": 0.5, "color": PAPER},
+        }
+        tip = f"%{{y:.0f}} %<extra>{name}</extra>"
+        y = [number_or_none(100 * weight) for weight in weights]
+        trace = go.Scatter(x=times, y=y, mode="lines", name=name, hovertemplate=tip, **area)
+        traces.append(trace)
+    return go.Figure(traces, sheet)
+
+
 def stream_chart(replayed: Replayed) -> Any:
     """Return the empty timeline of one stream; the page fills its traces by name."""
     import plotly.graph_objects as go
 
     run = headline(replayed) or replayed.always
-    sheet = layout(500)
-    sheet["margin"] = {"l": 70, "r": 14, "t": 12, "b": 92}
-    sheet["xaxis"] |= {"type": "date", "anchor": "y2", "hoverformat": "%a %-d %b %Y"}
-    sheet["yaxis"] |= {"domain": [0.24, 1.0]}
-    sheet["yaxis"]["title"]["text"] = "mean loss per batch"
     names = [reason_style(reason)[0].replace("maximum", "max.") for reason in lanes(run)]
+    below = max(_LANES, _LANE * len(names))
+    inside = 312 + below
+    sheet = layout(104 + inside)
+    left = max([70, *(round(6.2 * len(name)) + 10 for name in names)])
+    sheet["margin"] = {"l": left, "r": 14, "t": 12, "b": 92}
+    sheet["xaxis"] |= {"type": "date", "anchor": "y2", "hoverformat": "%a %-d %b %Y"}
+    top = round((below - 20) / inside, 3)
+    sheet["yaxis"] |= {"domain": [round(top + 32 / inside, 3), 1.0]}
+    sheet["yaxis"]["title"]["text"] = "mean loss per batch"
     sheet["yaxis2"] = axis() | {
-        "domain": [0.0, 0.16],
+        "domain": [0.0, top],
         "range": [len(names) - 0.4, -0.6],
         "tickvals": list(range(len(names))),
         "ticktext": names,
         "fixedrange": True,
     }
-    sheet["annotations"] = [panel_head("re-trainings", 0.16)]
-    sheet["legend"] |= {"x": 0, "y": -0.1, "yanchor": "top"}
+    beside = " and what else was done" if set(lanes(run)) & set(MARKED) else ""
+    sheet["annotations"] = [panel_head(f"re-trainings{beside}", top)]
+    sheet["legend"] |= {"x": 0, "y": round(-40 / inside, 3), "yanchor": "top"}
     sheet["legend"] |= {"entrywidthmode": "fraction", "entrywidth": 0.24}
     return go.Figure(_stream_traces(run), sheet)
 
@@ -144,7 +191,8 @@ def _lane_traces(run: PolicyRun) -> list[Any]:
     for lane, reason in enumerate(lanes(run)):
         name, colour, symbol = reason_style(reason)
         marker = {"symbol": symbol, "color": colour, "size": 9}
-        tip = f"%{{x|%-d %b %Y}}: re-trained, {name}<extra></extra>"
+        told = name if reason in MARKED else f"re-trained, {name}"
+        tip = f"%{{x|%-d %b %Y}}: {told}<extra></extra>"
         trace = go.Scatter(x=[], y=[], mode="markers", yaxis="y2", name=name, meta=f"lane{lane}")
         rows.append(trace.update(marker=marker, showlegend=False, hovertemplate=tip))
     return rows

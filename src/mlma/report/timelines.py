@@ -19,9 +19,9 @@ from mlma.report.figures import (
     TellingStream,
     batches_per_week,
     headline,
-    retraining_reasons,
     telling_streams,
 )
+from mlma.report.requests import MARKED, marks, retraining_reasons
 from mlma.report.words import excess
 
 Floats = NDArray[np.float64]
@@ -52,11 +52,13 @@ class FleetTimeline:
 
 
 def lanes(run: PolicyRun) -> list[Reason]:
-    """Return the reasons for which this run re-trained, in the order in which they are shown."""
+    """Return the reasons for which this run re-trained, then what else happened, as shown."""
     found = set(np.unique(retraining_reasons(run)[run.retrained]).tolist()) or {0}
+    beside = set(np.unique(marks(run)).tolist()) - found
     order = [*ALARMS, Reason.FOLLOW_UP, Reason.REVIEW, Reason.MAX_AGE]
     known = [reason for reason in order if reason in found]
-    return known + [reason for reason in Reason if reason in found and reason not in order]
+    known += [reason for reason in Reason if reason in found and reason not in order]
+    return known + [reason for reason in MARKED if reason in beside]
 
 
 def played_span(replayed: Replayed) -> tuple[int, int]:
@@ -71,14 +73,12 @@ def played_span(replayed: Replayed) -> tuple[int, int]:
 def fleet_timeline(replayed: Replayed, run: PolicyRun) -> FleetTimeline:
     """Return the fleet under one run, in weeks (or more than one week where history is long)."""
     first, last = played_span(replayed)
-    week = max(1.0, batches_per_week(replayed.grid))
-    weeks = max(1, int(np.ceil((last - first) / week / MOST_BLOCKS)))
-    size = max(1, round(week * weeks))
+    size = block_batches(replayed)
     low, median, high = _percentiles(_relative_blocks(replayed, run, first, last, size))
     reasons = retraining_reasons(run)[:, first:last]
     retrained = run.retrained[:, first:last]
     counts = {
-        reason: _blocks(retrained & (reasons == reason), size).sum(axis=(0, 2))
+        reason: blocks(retrained & (reasons == reason), size).sum(axis=(0, 2))
         for reason in Reason
         if (retrained & (reasons == reason)).any()
     }
@@ -93,14 +93,22 @@ def fleet_timeline(replayed: Replayed, run: PolicyRun) -> FleetTimeline:
     )
 
 
+def block_batches(replayed: Replayed) -> int:
+    """Return how many batches a block of the fleet's timelines has."""
+    first, last = played_span(replayed)
+    week = max(1.0, batches_per_week(replayed.grid))
+    weeks = max(1, int(np.ceil((last - first) / week / MOST_BLOCKS)))
+    return max(1, round(week * weeks))
+
+
 def _relative_blocks(
     replayed: Replayed, run: PolicyRun, first: int, last: int, size: int
 ) -> Floats:
     """Return the loss relative to always, ``(n_streams, n_blocks)``; NaN = undefined."""
     own, always = run.loss[:, first:last], replayed.always.loss[:, first:last]
     shared = np.isfinite(own) & np.isfinite(always)
-    total = _blocks(np.where(shared, own, 0.0), size).sum(axis=2)
-    yardstick = _blocks(np.where(shared, always, 0.0), size).sum(axis=2)
+    total = blocks(np.where(shared, own, 0.0), size).sum(axis=2)
+    yardstick = blocks(np.where(shared, always, 0.0), size).sum(axis=2)
     told = np.isfinite(replayed.relative_loss(run))[:, None] & (yardstick > 0)
     return ratio(total, yardstick, told)
 
@@ -122,15 +130,15 @@ def _percentiles(values: Floats) -> Floats:
 
 
 def _degraded_share(run: PolicyRun, first: int, last: int, size: int) -> Floats:
-    played = _blocks(np.isfinite(run.loss[:, first:last]), size).any(axis=2).sum(axis=0)
+    played = blocks(np.isfinite(run.loss[:, first:last]), size).any(axis=2).sum(axis=0)
     if run.evidence is None:
         return np.full(len(played), np.nan)
     degraded = run.evidence.verdict[:, first:last] == Verdict.DEGRADED
-    streams = _blocks(degraded, size).any(axis=2).sum(axis=0)
+    streams = blocks(degraded, size).any(axis=2).sum(axis=0)
     return ratio(streams, played, played > 0)
 
 
-def _blocks(values: NDArray[Any], size: int) -> NDArray[Any]:
+def blocks(values: NDArray[Any], size: int) -> NDArray[Any]:
     """Return ``(n_streams, n_blocks, size)``; the last block is filled up with zeros."""
     n, length = values.shape
     n_blocks = -(-length // size)
@@ -209,15 +217,16 @@ class _Sheet:
     week: int
     relative: Floats
     reasons: NDArray[np.int8]
+    beside: NDArray[np.int8]
 
     @classmethod
     def of(cls, replayed: Replayed, run: PolicyRun, week: int, *, coarse: bool) -> "_Sheet":
         first, last = played_span(replayed)
         fitting = -(-(last - first) // CURVE_POINTS)
         stride = max(week, fitting) if coarse else max(1, min(week, fitting))
-        relative, reasons = replayed.relative_loss(run), retraining_reasons(run)
+        relative, reasons, beside = replayed.relative_loss(run), retraining_reasons(run), marks(run)
         point = stride if coarse else 1
-        return cls(replayed, run, first, last, point, stride, week, relative, reasons)
+        return cls(replayed, run, first, last, point, stride, week, relative, reasons, beside)
 
     @property
     def head(self) -> dict[str, Any]:
@@ -239,6 +248,7 @@ class _Sheet:
         loss = run.loss[row : row + 1, self.first : self.last]
         retrained = np.flatnonzero(run.retrained[row, self.first : self.last])
         reasons = self.reasons[row, self.first : self.last][retrained]
+        beside = self.beside[row, self.first : self.last]
         tags = [f"{name}: {labels[row]}" for name, labels in self.replayed.tags.items()]
         return {
             "id": self.replayed.ids[row],
@@ -250,6 +260,7 @@ class _Sheet:
             "mean": self._curve(loss),
             **{name: self._baseline(name, row) for name in ("always", "never")},
             "retrained": {"at": retrained.tolist(), "why": reasons.tolist()},
+            "beside": {"at": np.flatnonzero(beside).tolist(), "why": beside[beside > 0].tolist()},
             **self._seen(row, loss),
         }
 

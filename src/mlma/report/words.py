@@ -17,6 +17,7 @@ from mlma.report.figures import (
 )
 
 NOTHING = "-"
+_SAME = 0.0005  # a difference of losses that is none
 _SPANS = ((604800, "week"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -125,7 +126,7 @@ def verdict_sentence(replayed: Replayed) -> str:
 
 def _distance(loss: float) -> str:
     size = percent(abs(loss - 1))
-    if abs(loss - 1) < 0.0005:
+    if abs(loss - 1) < _SAME:
         return "lost as much as"
     if loss < 1:
         return f"lost {size} less than"
@@ -148,7 +149,7 @@ def _matched_aside(replayed: Replayed, row: SummaryRow) -> str:
 
 
 def _better(loss: float, row: SummaryRow) -> str:
-    return " and was the better choice here" if loss < row.loss else ""
+    return " and was the better choice here" if loss < row.loss - _SAME else ""
 
 
 def _more_or_less(loss: float) -> str:

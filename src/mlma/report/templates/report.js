@@ -49,8 +49,8 @@
     return { x: at.map(time), y: loss.map((value) => (value === null ? null : Math.min(value, top))), text };
   };
   const laneTrace = (stream, lane) => {
-    const { at, why } = stream.retrained;
-    const mine = at.filter((_, i) => data.lanes[lane] === why[i]);
+    const mine = [stream.retrained, stream.beside]
+      .flatMap(({ at, why }) => at.filter((_, i) => data.lanes[lane] === why[i]));
     return { x: mine.map(time), y: mine.map(() => lane) };
   };
   const filled = (stream, meta, top) => {
@@ -86,6 +86,7 @@
     figure.layout.dragmode = small() ? false : "zoom";
     if (small()) {
       figure.layout.legend.entrywidth = 0.48;
+      Object.assign(figure.layout.xaxis, { tickangle: 0, nticks: 4 });
       figure.layout.margin.b += 44;
       figure.layout.height += 44;
     }
@@ -98,6 +99,7 @@
     draw("frontier", spec(small() ? "frontier-narrow" : "frontier"));
     draw("distribution", spec("distribution"));
     draw("fleet", spec("fleet"));
+    if (charts.pool) draw("pool", spec("pool"));
     drawStream();
   };
 
