@@ -6,6 +6,7 @@ Takes a frame or a path and settings, wires reader, models and workers, gives a 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,11 @@ from mlma.domain.errors import SettingsError
 from mlma.domain.policy import Policy
 from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.streams import Grid
+from mlma.library.exclusions import without_excluded
 from mlma.library.progress import progress_for
 from mlma.library.result import ReplayResult
+from mlma.library.stored_versions import Shelf
+from mlma.library.versions import ModelStore
 from mlma.ports import Forecaster, SharedForecaster
 from mlma.stats.losses import Loss, loss_from
 
@@ -52,6 +56,7 @@ def replay(
     y: str = "y",
     tags: Sequence[str] | None = None,
     exogenous: Sequence[str] | None = None,
+    exclude: Any = None,
     scope: str = "stream",
     complete_share: float = 0.5,
     phases: int = 5,
@@ -60,6 +65,7 @@ def replay(
     executor: Any = "local",
     time_limit: float | None = None,
     progress: bool | Progress | None = None,
+    store: str | PathLike[str] | ModelStore | None = None,
 ) -> ReplayResult:
     """Return what every policy would have cost and lost on this history.
 
@@ -85,6 +91,10 @@ def replay(
         whichever is longer.
     mode
         ``day_ahead`` (the whole batch from its start) or ``one_step``.
+    exclude
+        frame or path with what is labelled as broken: ``start`` and ``end`` (exclusive; empty where
+        ``start`` is a day: that day) and ``unique_id`` (empty, or no such column: all streams).
+        These values count as missing: in training, references and judgement.
     scope
         who shares a model: ``"stream"`` (every stream has its own), ``"fleet"`` (one for all), or
         the name of a tag (one for all streams with the same value).
@@ -103,6 +113,10 @@ def replay(
     progress
         True, False, a function of ``(label, done, total)``, or None: a bar on an interactive
         stderr.
+    store
+        folder, fsspec address or `ModelStore` that gets the versions that the first MLMA policy
+        brings into service, and the log of what was in production for which stream when. Its log
+        must not name these streams yet. Needs memory for all of these versions.
 
     Raises
     ------
@@ -110,6 +124,10 @@ def replay(
         The history is not what was asked for.
     SettingsError
         A setting is unknown or out of range.
+    ArtefactError
+        The store cannot be written, cannot hold such models, or its log names these streams
+        already; told before the policies are played. If writing fails at the end, the result is
+        returned with an `ArtefactWarning`.
 
     >>> import polars as pl
     >>> from datetime import date
@@ -120,8 +138,10 @@ def replay(
     ['seasonal_naive', 'never', 'always']
     """
     chosen = _policies(policies)
+    _check_scope(chosen, scope)
     scored = loss_from(loss)
-    forecaster, shared = _models(model, _mode(mode), scope)
+    here = executor == "local" and n_jobs == 1
+    forecaster, shared = _models(model, _mode(mode), scope, travels=not here)
     _check("complete_share", 0 < complete_share <= 1, complete_share, "above 0, at most 1")
     _check("phases", phases >= 1, phases, "at least 1")
     workers = executor_from(executor, n_jobs=n_jobs, time_limit=time_limit)
@@ -135,7 +155,10 @@ def replay(
         exogenous=exogenous,
         forbid_negative=scored.forbids_negative,
     )
-    grid = read.panel.grid
+    grid, panel, left_out = read.panel.grid, read.panel, read.left_out
+    if exclude is not None:
+        panel, excluded = without_excluded(panel, exclude, unique_id)
+        left_out = (*left_out, *excluded)
     settings = ReplaySettings(
         policies=chosen,
         loss=scored,
@@ -146,10 +169,16 @@ def replay(
         seed=seed,
         scope=scope,
     )
+    shelf = None if store is None else Shelf.of(store, read.panel.ids, chosen)
     with progress_for(progress) as report, one_thread():
-        player = Player(forecaster, SeasonalNaive(), workers, report, shared)
-        played = replay_panel(read.panel, read.left_out, settings, player)
+        service = None if shelf is None else shelf.log
+        player = Player(forecaster, SeasonalNaive(), workers, report, shared, service)
+        played = replay_panel(panel, left_out, settings, player)
     shown = _settings(history, read, settings, forecaster, mode)
+    if exclude is not None:
+        shown["exclude"] = _source(exclude)
+    if shelf is not None:
+        shelf.fill(shown, shared or forecaster, seed)
     named = replace(played, settings=shown, id_column=unique_id)
     return ReplayResult(named, example=history, columns=Columns(unique_id, ds, y))
 
@@ -172,16 +201,35 @@ def _policies(policies: Sequence[Policy | str] | Policy | str | None) -> tuple[P
     return tuple(chosen.values()) or (MLMA(),)
 
 
-def _models(spec: Any, mode: Any, scope: str) -> tuple[Forecaster, SharedForecaster | None]:
-    """Return what trains one model per stream, and what trains one for many."""
+def _models(
+    spec: Any, mode: Any, scope: str, *, travels: bool
+) -> tuple[Forecaster, SharedForecaster | None]:
+    """Return what trains one model per stream, and what trains one for many.
+
+    ``travels`` = to other processes.
+    """
     if scope != STREAM:
         shared = GuardedShared(shared_from(spec, mode))
         alone = Solo(shared.inner)
-        check_picklable(alone, shared.name)
+        if travels:
+            check_picklable(alone, shared.name)
         return GuardedForecaster(alone), shared
     forecaster = forecaster_from(spec, mode)
-    check_picklable(forecaster, forecaster.name)
+    if travels:
+        check_picklable(forecaster, forecaster.name)
     return GuardedForecaster(forecaster), None
+
+
+def _check_scope(policies: Sequence[Policy], scope: str) -> None:
+    """Raise where versions would be tried stream by stream although streams share them."""
+    for policy in policies:
+        tried = isinstance(policy, MLMA) and (policy.gate or policy.rollback_batches)
+        if scope != STREAM and tried:
+            raise SettingsError(
+                f"`gate` and `rollback_batches` of `{policy.label}` compare versions stream by "
+                f"stream. Expected scope='stream'. Got scope={scope!r}. "
+                f"Hint: without them, or a model for every stream."
+            )
 
 
 def _mode(mode: str) -> Any:
@@ -208,14 +256,19 @@ def _check(setting: str, good: bool, got: object, expected: str) -> None:
         raise SettingsError(f"`{setting}` of `replay` must be {expected}. Got {got!r}.")
 
 
+def _source(source: Any) -> str:
+    """Return what a frame or path is called in the report."""
+    name = str(source) if isinstance(source, str) or hasattr(source, "suffix") else "a frame"
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 def _settings(
     history: Any, read: History, settings: ReplaySettings, forecaster: Forecaster, mode: str
 ) -> dict[str, str]:
     """Return what it takes to repeat the replay, as the report shows it."""
     grid = read.panel.grid
-    source = str(history) if isinstance(history, str) or hasattr(history, "suffix") else "a frame"
     return {
-        "history": source.replace("\\", "/").rsplit("/", 1)[-1],
+        "history": _source(history),
         "model": forecaster.name,
         "mode": mode,
         "scope": settings.scope,

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from os import PathLike
 from typing import Any
@@ -239,6 +239,25 @@ class ModelStore:
         gone = [(name, None, None) for name in _names(streams)]
         return self._add("retire", gone, at, reason)
 
+    def write_down(self, events: Iterable[Deployment]) -> list[Deployment]:
+        """Write events of any times in one file, with the time of writing in ``recorded_at``.
+
+        Their versions and hashes are those of records of this store.
+        """
+        with self._writing():
+            commit = self._commits.next()
+            made = [replace(event, recorded_at=commit_time(commit)) for event in events]
+            self._log.add(made, commit)
+        return made
+
+    def prepare(self) -> None:
+        """Make the store; raises ``ArtefactError`` now if it cannot be written."""
+        self.write_down([])
+
+    def check(self, fitted: FittedForecaster) -> None:
+        """Raise now what saving this model would raise; nothing is written."""
+        self._bundles.check(fitted)
+
     def deployed(self, stream: str, at: Time | None = None) -> Deployment | None:
         """Return what was in production for a stream at a time, or after all that is written.
 
@@ -334,14 +353,10 @@ class ModelStore:
         if not listed:
             return []
         time = wall_time(at, "at")
-        with self._writing():
-            commit = self._commits.next()
-            made = [
-                Deployment(name, action, version, time, reason, digest, commit_time(commit))
-                for name, version, digest in listed
-            ]
-            self._log.add(made, commit)
-        return made
+        return self.write_down(
+            Deployment(name, action, version, time, reason, digest, time)
+            for name, version, digest in listed
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -53,6 +53,10 @@ class Bundles:
         self.files.write(f"{FOLDER}/{commit}{RECORDS}", [rows])
         return records
 
+    def check(self, fitted: Any) -> None:
+        """Raise what saving this model would raise, and write nothing."""
+        encoded(fitted, self.foreign())
+
     def commits(self) -> list[str]:
         """Return the names of all bundles that were saved, oldest first."""
         return [name.removesuffix(RECORDS) for name in self.files.names(FOLDER, RECORDS)]

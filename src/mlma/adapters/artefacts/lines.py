@@ -54,7 +54,7 @@ def unsealed(raw: bytes, place: str, wanted: bytes = b"") -> Lines:
     """
     body, seal = _parted(raw)
     whole = _parsed(seal) == {"sealed": crc32(body)}
-    if whole and wanted and wanted not in body:
+    if whole and (not body or wanted not in body):
         return Lines([], [])
     lines = Lines([], [])
     for number, line in enumerate(
