@@ -154,5 +154,5 @@ def verdicts(codes):
 
 
 def quiet(**settings) -> MLMA:
-    """A policy that looks at one thing: no reviews, no maximum age."""
-    return replace(MLMA(review_age=None, max_age=None), **settings)
+    """A policy of one model that looks at one thing: no reviews, no maximum age."""
+    return replace(MLMA(review_age=None, max_age=None, pool=1), **settings)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.cycle import new_state, run_cycle
-from mlma.agent.evidence_player import difficulties
+from mlma.agent.play import difficulties
 from mlma.domain.batches import LossBatch
 from mlma.domain.chance import stream_keys
 from mlma.domain.fleet import FleetState

@@ -66,7 +66,7 @@ def test_the_table_goes_to_stdout_and_nothing_to_stderr(run, data):
 
 
 def test_json_is_one_document_with_the_figures_of_the_library(run, data):
-    policies = ["never", "periodic(every=28)", "mlma(level=0.01, pool=1)"]
+    policies = ["never", "periodic(every=28)", "mlma(pool=1, level=0.01)"]
     asked = [word for policy in policies for word in ("--policy", policy)]
     code, out, err = run(
         "replay", data, "--window", "28d", "--jobs", 1, "--phases", 2, *asked, "--json"
@@ -86,7 +86,7 @@ def test_json_is_one_document_with_the_figures_of_the_library(run, data):
     means = dict(sums.group_by("policy").agg(pl.col("ratio").mean()).iter_rows())
     fits = dict(result.to_df().group_by("policy").agg(pl.col("fits").mean()).iter_rows())
     assert [row["policy"] for row in got["policies"][:5]] == [
-        *("seasonal_naive", "never", "always", "periodic(every=28)", "mlma(level=0.01)"),
+        *("seasonal_naive", "never", "always", "periodic(every=28)", "mlma(pool=1, level=0.01)"),
     ]
     for row in got["policies"]:
         assert row["loss"] == pytest.approx(means[row["policy"]], rel=1e-9)
@@ -170,7 +170,7 @@ def test_every_option_reaches_the_replay(run, tmp_path):
         (["{data}", "--model", "rigde"], "did you mean `ridge`"),
         (["{data}", "--loss", "absolut"], "did you mean `absolute`"),
         (["{data}", "--policy", "mlma(levle=1)"], "did you mean `level`"),
-        (["{data}", "--policy", "mlma(pool=3)"], "`pool` of `MLMA` must be 1"),
+        (["{data}", "--policy", "mlma(pool=0)"], "`pool` of `MLMA` must be a number of versions"),
         (["{data}", "--window", "28"], "length of time"),
         (["{data}", "--y", "count"], "Column `count` (y) is missing"),
         (["{data}", "--batch", "5h"], "whole multiple"),

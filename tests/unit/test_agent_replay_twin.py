@@ -9,7 +9,10 @@ from daily_losses import NAMES
 from histories import DAY, START, BatchMean, replayed, stream
 from mlma import Agent
 
-ALONE = "adjustment=0, review_age=None, max_age=None, reference_batches=14, min_reference_batches=7"
+ALONE = (
+    "pool=1, adjustment=0, review_age=None, max_age=None, reference_batches=14, "
+    "min_reference_batches=7"
+)
 LIVE = f"mlma(level=0.02, reference_from='production', {ALONE})"
 TOLD = (
     *("verdict", "decision", "reason", "p_value", "p_adjusted", "effect", "loss"),

@@ -84,6 +84,17 @@ def test_without_follow_ups_every_alarm_re_trains(rng):
     assert state.version.tolist() == [5]
 
 
+def test_with_a_pool_an_alarm_waits_until_the_newest_version_is_as_old_as_the_cooldown(rng):
+    held_out, days = gamma(rng, 1, 28, SLOTS), gamma(rng, 16, 1, SLOTS, level=4.0)
+    policy = quiet(pool=8, cooldown=5, **ONE_BATCH)
+    decisions, why, state = through(started(policy, held_out), days, policy, held_out)
+    # A first version has no cooldown: nothing was done about this break yet.
+    assert days_of(decisions) == [0, 5, 10, 15]
+    assert set(reasons(why[[0, 5, 10, 15]])) == {"ALARM"}
+    assert "FOLLOW_UP" not in reasons(why)
+    assert state.version.tolist() == [5]
+
+
 def test_confirm_2_waits_for_a_second_alarm_in_a_row(rng):
     held_out = gamma(rng, 1, 28, SLOTS)
     bad, good, none = (

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from mlma.cli.app import app
-from mlma.domain.settings import MLMA, Periodic, Random
+from mlma.domain.settings import MLMA, POLICIES, Always, Periodic, Random
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -127,9 +127,22 @@ def test_the_configuration_in_the_guide_is_played(tmp_path, monkeypatch):
     assert Path("report.html").stat().st_size > 0
 
 
-@pytest.mark.parametrize("policy", [MLMA, Periodic, Random], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("policy", [MLMA, Always, Periodic, Random], ids=lambda kind: kind.name)
 def test_the_page_of_policies_names_every_setting_with_its_default(policy):
     text = (ROOT / "docs" / "policies.md").read_text()
-    rows = dict(re.findall(r"\| `(\w+)` (?=\| `([^`]+)` \|)", text))
+    schedules, _, of_mlma = text.partition("\n## MLMA\n")
+    rows = defaults(text) | defaults(of_mlma if policy is MLMA else schedules)
     written = {spec.name: rows[spec.name].replace('"', "'") for spec in fields(policy)}
     assert written == {spec.name: repr(spec.default) for spec in fields(policy)}
+
+
+def test_the_page_of_policies_names_no_setting_that_is_not_there():
+    text = (ROOT / "docs" / "policies.md").read_text()
+    kinds = (MLMA, Always, Periodic, Random)
+    named = set(defaults(text)) - set(POLICIES)
+    assert named == {spec.name for kind in kinds for spec in fields(kind)}
+
+
+def defaults(text):
+    """Settings and defaults in the tables of a page."""
+    return dict(re.findall(r"\| `(\w+)` (?=\| `([^`]+)` \|)", text))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlma.agent.evidence_player import difficulties
+from mlma.agent.play import difficulties
 from mlma.steps.ease import FLOOR, difficulty
 from mlma.steps.gate import passes_gate
 

@@ -192,11 +192,22 @@ def test_streams_do_not_know_of_each_other_without_multiplicity():
 
 
 def test_a_regressor_of_scikit_learn_is_a_model():
-    result = replayed(SMALL, model=DecisionTreeRegressor(max_depth=4), policies=[RELAXED])
+    one = RELAXED.replace("(", "(pool=1, ", 1)
+    result = replayed(SMALL, model=DecisionTreeRegressor(max_depth=4), policies=[RELAXED, one])
     assert result.record.settings["model"] == "DecisionTreeRegressor"
-    mine = result.to_df().filter(pl.col("policy") == result.record.runs[3].label)
-    # Its held-out losses take a second fit, and it is counted.
-    assert (mine["fits"] == 2 * (1 + mine["retrainings"])).all()
+    fits, retrainings = (
+        {
+            policy: np.array(rows[name].to_list())
+            for (policy,), rows in result.to_df().group_by("policy")
+        }
+        for name in ("fits", "retrainings")
+    )
+    pool, single = (run.label for run in result.record.runs[3:5])
+    assert min(retrainings[pool].sum(), retrainings[single].sum()) > 0
+    # Its held-out losses take a second fit, and it is counted; a version that joins a pool needs
+    # none, and the long-history member was trained once more, after a window.
+    assert (fits[single] == 2 * (1 + retrainings[single])).all()
+    assert (fits[pool] == 2 + retrainings[pool] + 1).all()
 
 
 def test_lightgbm_is_a_model():
@@ -249,8 +260,8 @@ def test_a_broken_stream_is_re_trained_and_does_better_than_never():
 def test_progress_is_told_to_whoever_asks(capsys):
     told = []
     replayed(SMALL, policies=[RELAXED], progress=lambda *news: told.append(news))
-    assert {label for label, _, _ in told} == {"monitor", "play"}
-    for label in ("monitor", "play"):
+    assert {label for label, _, _ in told} == {"monitor", "pool", "play"}
+    for label in ("monitor", "pool", "play"):
         steps = [(done, total) for name, done, total in told if name == label]
         assert steps == [(step + 1, len(steps)) for step in range(len(steps))]
     replayed(SMALL, policies=["never"], progress=True)

@@ -10,7 +10,7 @@ import pytest
 from histories import fleet, replayed, stream
 from mlma import SettingsError
 
-MLMA = "mlma(level=0.01, adjustment=0, follow_ups=(7,))"
+MLMA = "mlma(pool=1, level=0.01, adjustment=0, follow_ups=(7,))"
 POLICIES = [MLMA, "periodic(every=10, phase=2)", "random(rate=0.1)"]
 ALARMS = ["loss above the reference", "the stream was dead in the reference and is alive"]
 

@@ -1,4 +1,7 @@
-"""Replays of small panels: shared fits, failures, lives of streams, yardsticks."""
+"""Replays of small panels: shared fits, failures, lives of streams, yardsticks.
+
+One model at a time, but where a test speaks of a pool.
+"""
 
 from collections import Counter
 from dataclasses import fields, replace
@@ -12,8 +15,12 @@ from mlma.domain.verdicts import Decision, Reason, Verdict
 from panels import WINDOW, MeanForecaster, noise, panel_of, replayed, slow_losses
 
 DAYS = 70
-EAGER = MLMA(level=0.05, multiplicity="none", max_age=30)
-SEVERAL = (EAGER, MLMA(level=0.01), MLMA(accumulate="none"), Periodic(every=7), Random(rate=0.1))
+EAGER = MLMA(level=0.05, multiplicity="none", max_age=30, pool=1)
+POOL = MLMA(level=0.05, multiplicity="none", max_age=10)
+SEVERAL = (
+    *(EAGER, MLMA(level=0.01, pool=1), MLMA(accumulate="none", pool=1)),
+    *(Periodic(every=7), Random(rate=0.1)),
+)
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def test_always_fits_once_per_playable_batch_and_never_once(broken_y):
 
 
 def test_held_out_siblings_count_as_fits_of_the_policies_that_need_them(broken_y):
-    policies = (MLMA(), MLMA(reference_from="production"))
+    policies = (MLMA(pool=1), MLMA(reference_from="production", pool=1))
     record = replayed(panel_of(broken_y), policies, MeanForecaster(free=False))
     for policy, models in zip(policies, (2, 1), strict=True):
         run = record.run(policy.label)
@@ -102,10 +109,10 @@ def test_the_seasonal_naive_run_is_the_value_of_a_week_ago(broken_y):
 
 def test_a_policy_played_alone_loses_the_same_as_among_others(broken_y):
     panel = panel_of(broken_y[::2])
-    short = MLMA(reference_batches=7, min_reference_batches=5, max_age=10)
+    short = MLMA(reference_batches=7, min_reference_batches=5, max_age=10, pool=1)
     gated = replace(short, gate=True)
-    together = replayed(panel, (*SEVERAL, gated, short))
-    for policy in (gated, short, Random(rate=0.1)):
+    together = replayed(panel, (*SEVERAL, gated, short, POOL))
+    for policy in (gated, short, POOL, Random(rate=0.1)):
         alone = replayed(panel, [policy])
         same_losses(alone.run(policy.label), together.run(policy.label))
         same_losses(alone.run("never"), together.run("never"))
@@ -154,7 +161,7 @@ def test_always_relative_to_itself_is_1_and_a_dead_stream_has_no_ratio(broken_y)
 def test_matched_policies_train_as_often_as_the_evidence_policy(rng):
     y = noise(rng, 16, 180)
     y[:6, 90:] += 5.0
-    for free, policy in ((True, MLMA()), (False, EAGER)):
+    for free, policy in ((True, MLMA(pool=1)), (False, EAGER)):
         record = replayed(panel_of(y), [policy], MeanForecaster(free=free), phases=5)
         wanted = record.run(policy.label).fits.sum()
         matched = [run for run in record.runs if run.role == "matched"]
@@ -164,7 +171,7 @@ def test_matched_policies_train_as_often_as_the_evidence_policy(rng):
 
 
 def test_without_a_re_training_nothing_is_matched(rng):
-    policy = MLMA(level=1e-12, review_age=None, max_age=None)
+    policy = MLMA(level=1e-12, review_age=None, max_age=None, pool=1)
     record = replayed(panel_of(noise(rng, 2, 60)), [policy], MeanForecaster())
     assert {run.role for run in record.runs} == {"baseline", "policy"}
 
@@ -273,14 +280,20 @@ def test_an_alarm_whose_training_fails_still_counts_as_an_alarm(broken_y):
 
 
 def test_the_gate_keeps_a_version_that_is_worse_and_counts_its_fit(rng):
-    policy = MLMA(gate=True, max_age=10, review_age=None)
+    policy = MLMA(gate=True, max_age=10, review_age=None, pool=1)
     model = MeanForecaster(bias=lambda last: 0.05 * (last - WINDOW))
     gated = replayed(panel_of(noise(rng, 4, 90)), [policy], model).run(policy.label)
-    held = gated.evidence.decision == Decision.HOLD
-    assert held.any(axis=1).all()
-    assert set(gated.evidence.reason[held].tolist()) == {Reason.GATE}
+    decision, reason = gated.evidence.decision, gated.evidence.reason
+    opened = (decision == Decision.HOLD) & (reason == Reason.TRIAL)
+    dropped = (decision == Decision.HOLD) & (reason == Reason.GATE)
+    promoted = (decision == Decision.SWITCH) & (reason == Reason.TRIAL)
+    assert opened.any(axis=1).all()
+    assert dropped.any(axis=1).all()
+    assert set(reason[decision == Decision.HOLD].tolist()) == {Reason.GATE, Reason.TRIAL}
     for row in range(4):
-        assert gated.fits[row] == 1 + gated.retrained[row].sum() + held[row].sum()
+        ends = np.flatnonzero(dropped[row] | promoted[row])
+        running = np.flatnonzero(opened[row])[-1] > ends[-1]
+        assert gated.fits[row] == 1 + gated.retrained[row].sum() + dropped[row].sum() + running
     open_door = replayed(panel_of(noise(rng, 4, 90)), [replace(policy, gate=False)], model)
     assert gated.retrained.sum() < open_door.run(replace(policy, gate=False).label).retrained.sum()
 
@@ -330,7 +343,7 @@ def test_a_hole_of_a_month_waits_and_the_stream_goes_on_after_it(rng):
 def test_a_stream_that_is_dead_for_a_year_is_played_and_found_when_it_wakes_up(rng):
     y = noise(rng, 2, 470, slots=1)
     y[0, 60:430] = 0.0
-    policy = MLMA(level=0.01)
+    policy = MLMA(level=0.01, pool=1)
     run = replayed(panel_of(y), [policy], MeanForecaster(), window=56).run(policy.label)
     verdicts = run.evidence.verdict[0]
     assert (verdicts[250:430] == Verdict.UNCLEAR).all()
@@ -381,7 +394,7 @@ def test_a_stream_that_rests_on_weekends_is_not_provisional_for_ever(rng):
     y = noise(rng, 2, 200)
     weekend = np.arange(200) % 7 >= 5
     y[:, weekend] = np.nan
-    policy = MLMA(review_age=None, max_age=None)
+    policy = MLMA(review_age=None, max_age=None, pool=1)
     run = replayed(panel_of(y), [policy], MeanForecaster(), window=84).run(policy.label)
     assert not (run.evidence.reason == Reason.FOLLOW_UP).any()
     assert run.retrained.sum() == 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mlma.agent.play import Play
 from mlma.agent.pools import LONG_WINDOWS
 from mlma.agent.stage import Stage
-from mlma.agent.training import Version
+from mlma.agent.training import Failure, Version
 from mlma.agent.trials import Trials
 from mlma.agent.workshop import Workshop
 from mlma.domain.batches import mean_losses
@@ -52,8 +52,8 @@ class Deployer:
         self.workshop.train(self._orders(plays, asked, born, grown, batch), batch)
         for play, wanted in zip(plays, asked, strict=True):
             self._conclude_trials(play, batch)
-            self._adopt(play, born, batch)
             self._bring(play, wanted, batch)
+            self._adopt(play, born, batch)
             self._bring_long(play, grown, batch)
             play.wanted[:] = False
 
@@ -65,6 +65,7 @@ class Deployer:
             return np.union1d(np.flatnonzero(own), born)
         models = self.stage.model[np.flatnonzero(own & alive)]
         unborn = born[~np.isin(self.stage.model[born], self.stage.model[alive])]
+        alive[born] = True  # born into a model that is trained anew: they have their part in it
         return np.union1d(np.flatnonzero(np.isin(self.stage.model, models) & alive), unborn)
 
     def _orders(
@@ -78,7 +79,7 @@ class Deployer:
         for play, wanted in zip(plays, asked, strict=True):
             for row in wanted.tolist():
                 needed = play.needs_held_out(row)
-                for one in play.windows(row, window, batch):
+                for one in self._windows(play, row, batch):
                     orders[row, one] = orders.get((row, one), False) or needed
             if play.pools.long_place is not None:
                 grown_up = grown[play.pools.alive()[grown]]
@@ -87,13 +88,20 @@ class Deployer:
                 )
         return orders
 
+    def _windows(self, play: Play, row: int, batch: int) -> list[int]:
+        """Return the windows of a stream's new version; those that share a model have the same."""
+        if self.stage.shared and not play.pools.state.active[row].any():
+            kin = np.flatnonzero(play.pools.alive() & (self.stage.model == self.stage.model[row]))
+            row = int(kin[0]) if len(kin) else row
+        return play.windows(row, self.workshop.recipe.window, batch)
+
     def _long(self, batch: int) -> int:
         return min(batch, LONG_WINDOWS * self.workshop.recipe.window)
 
     def _adopt(self, play: Play, born: Ints, batch: int) -> None:
         """Let streams that are born into a shared model have its latest version, at no cost."""
         alive = np.flatnonzero(play.pools.alive())
-        for row in born.tolist() if self.stage.shared else ():
+        for row in np.setdiff1d(born, alive).tolist() if self.stage.shared else ():
             kin = alive[self.stage.model[alive] == self.stage.model[row]]
             if len(kin):
                 fitted = play.pools.latest(int(kin[0]))
@@ -104,52 +112,84 @@ class Deployer:
     def _bring(self, play: Play, wanted: Ints, batch: int) -> None:
         """Let the new versions go live, or clear the request where there is none."""
         brought: Brought = {}
+        best: dict[int, int] = {}
         for row in wanted.tolist():
-            version = self._trained(play, row, batch)
+            version = self._trained(play, row, batch, best)
             if version is not None:
                 brought[row] = version
         failed = np.setdiff1d(wanted, list(brought))
         play.clear_requests(failed)
         if play.watches:
             self._book_fits(play, wanted, brought)
-        live = batch < self.stage.stop[failed]
-        play.hold(failed[play.wanted[failed] & live], batch, Reason.FAILED)
+        play.hold(self._let_down(play, failed, batch), batch, Reason.FAILED)
         arrived = self._past_the_gate(play, brought, batch)
         if arrived:
             self._deploy(play, arrived, batch)
 
-    def _trained(self, play: Play, row: int, batch: int) -> Version | None:
-        """Return the version that a stream gets, the best of those that were trained for it."""
-        base, judged = self.workshop.recipe.window, play.needs_held_out(row)
-        made = [
-            version
-            for window in play.windows(row, base, batch)
-            if (version := self.workshop.version(row, window)) is not None
-        ]
-        for version in made:
+    def _let_down(self, play: Play, failed: Ints, batch: int) -> Ints:
+        """Return the streams whose model asked in vain: all that share it."""
+        model = self.stage.model
+        asked = np.isin(model[failed], model[play.wanted])
+        live = (batch < self.stage.stop[failed]) & play.pools.alive()[failed]
+        return failed[asked & live]
+
+    def _trained(self, play: Play, row: int, batch: int, best: dict[int, int]) -> Version | None:
+        """Return the version that a stream gets, the best of those that were trained for it.
+
+        ``best`` remembers the window that was chosen for each model.
+        """
+        judged, model = play.needs_held_out(row), int(self.stage.model[row])
+        made = self._made(row, self._windows(play, row, batch))
+        for version in made.values():
             play.charge(row, version, judged=judged)
         if len(made) < 2:
-            return made[0] if made else None
-        return made[
-            int(np.nan_to_num([self._recent_loss(row, v) for v in made], nan=np.inf).argmin())
-        ]
+            return next(iter(made.values()), None)
+        if model not in best:
+            best[model] = self._best_window(row, [*made])
+        return made.get(best[model])
 
-    def _recent_loss(self, row: int, version: Version) -> float:
-        """Return the mean loss on the last held-out batches; infinite = there are none."""
-        if version.held_out is None:
-            return float("inf")
-        y_hat = version.held_out[None, -CHOSEN_ON:]
-        losses = self.stage.losses(np.array([row]), version.at - y_hat.shape[1], y_hat)
-        seen = np.isfinite(losses)
-        return float(losses[seen].mean()) if seen.any() else float("inf")
+    def _made(self, row: int, windows: list[int]) -> dict[int, Version]:
+        """Return the versions of a stream that were trained for this batch, by window."""
+        made = {window: self.workshop.version(row, window) for window in windows}
+        return {window: version for window, version in made.items() if version is not None}
+
+    def _best_window(self, row: int, windows: list[int]) -> int:
+        """Return the window with the lowest held-out loss, over all streams of the model."""
+        of_model = [row]
+        if self.stage.shared:
+            of_model = np.flatnonzero(self.stage.model == self.stage.model[row]).tolist()
+        made = [(one, self._made(one, windows)) for one in of_model]
+        each = [
+            self._held_out_losses(one, [*of.values()])
+            for one, of in made
+            if len(of) == len(windows)
+        ]
+        return windows[int(np.sum(each, axis=0).argmin())]
+
+    def _held_out_losses(self, row: int, made: list[Version]) -> Floats:
+        """Return the versions' losses on the last batches that all held out, in their mean.
+
+        Zeros = there are no such batches.
+        """
+        before = [version.held_out for version in made if version.held_out is not None]
+        if len(before) < len(made):
+            return np.zeros(len(made))
+        y_hat = np.stack(before)[None, :, -CHOSEN_ON:]
+        losses = self.stage.losses(np.array([row]), made[0].at - y_hat.shape[2], y_hat)[0]
+        common = np.isfinite(losses).all(axis=0)
+        mean = losses[:, common].mean(axis=1) if common.any() else np.zeros(len(made))
+        return np.asarray(mean / max(float(mean.mean()), np.finfo(np.float64).tiny))
 
     def _book_fits(self, play: Play, wanted: Ints, brought: Brought) -> None:
         """Write into the ledger what was trained, and give back what came to nothing."""
         failed = np.setdiff1d(wanted, list(brought))
         play.ledger = play.ledger.with_refund(failed[play.wanted[failed]])
+        # Without a limit in seconds every fit costs the same: clocks would decide who comes first.
+        timed = play.monitor.budget_seconds is not None
         for paid in (True, False):
             rows = np.setdiff1d(wanted[play.wanted[wanted] == paid], failed)
-            seconds = [brought[row].seconds for row in rows.tolist()]
+            own = [brought[row] for row in rows.tolist()]
+            seconds = [one.seconds / one.part if timed else 1.0 for one in own]
             play.ledger = play.ledger.with_fits(rows, np.array(seconds), paid=paid)
 
     def _deploy(self, play: Play, brought: Brought, batch: int) -> None:
@@ -164,6 +204,8 @@ class Deployer:
         play.arrived[rows[~first]] = True
         play.pools.admit(rows, fitted, batch)
         newborn = rows[first]
+        if play.service is not None:
+            play.service.brought(brought, newborn, play.columns["reason"][:, batch - 1], batch)
         if play.pools.long_place is not None and len(newborn):
             whole = [brought[row].fitted for row in newborn.tolist()]
             play.pools.admit_long(newborn, whole, batch)
@@ -199,6 +241,8 @@ class Deployer:
         if made:
             rows = np.array(sorted(made), dtype=np.int64)
             play.pools.admit_long(rows, [made[row].fitted for row in rows.tolist()], batch)
+            if play.service is not None:
+                play.service.long_history(made, batch)
 
     def _past_the_gate(self, play: Play, brought: Brought, batch: int) -> Brought:
         """Return the versions that go live now; the others are tried or dropped."""
@@ -233,12 +277,15 @@ class Deployer:
         trials = play.trials
         if trials is None:
             return
-        for row in trials.returning:
+        live = batch < self.stage.stop
+        for row in [one for one in trials.returning if live[one]]:
             former, fitted = trials.former[row]
             play.state = restored(play.state, np.array([row]), former, play.monitor)
             play.pools.admit(np.array([row]), [fitted], batch)
+            if play.service is not None:
+                play.service.returned(row, fitted, batch)
             trials.close(np.array([row]))
-        for row in trials.deploying:
+        for row in [one for one in trials.deploying if live[one]]:
             self._promote(play, trials, row, batch)
         trials.returning, trials.deploying = [], []
 
@@ -246,6 +293,9 @@ class Deployer:
         """Let a candidate go live; its reference is made of held-out and of shadow losses."""
         candidate, rows = trials.candidates[row], np.array([row])
         shadow = trials.shadow_forecasts(row, batch, self.workshop)
+        if isinstance(shadow, Failure):
+            self._drop(play, rows, batch)
+            return
         before = candidate.version.held_out
         y_hat = shadow if before is None else np.concatenate([before, shadow])
         self._watch(play, rows)
@@ -258,6 +308,8 @@ class Deployer:
             provisional=~self.stage.whole[rows, candidate.since],
         )
         play.pools.admit(rows, [candidate.version.fitted], batch)
+        if play.service is not None:
+            play.service.promoted(row, candidate.version, batch)
         play.retrained[row, batch] = True
         play.arrived[row] = True
         if not play.monitor.rollback_batches:

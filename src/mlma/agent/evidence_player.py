@@ -16,6 +16,7 @@ from mlma.agent.deployer import Deployer
 from mlma.agent.play import Play, new_play
 from mlma.agent.pools import long_due
 from mlma.agent.rationing import rationed
+from mlma.agent.service import ServiceLog
 from mlma.agent.stage import Stage
 from mlma.agent.trials import Trials
 from mlma.agent.workshop import Workshop
@@ -25,7 +26,7 @@ from mlma.domain.verdicts import CycleRecord, Decision, Reason
 from mlma.ports import FittedForecaster
 from mlma.stats.calendar import slot_classes
 from mlma.steps.compare import Incoming
-from mlma.steps.together import echoed, together
+from mlma.steps.together import echoed, speakers, together, voiced
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,13 +48,16 @@ class EvidencePlayer:
         self,
         policies: Sequence[tuple[Policy, Bools | None]],
         progress: Callable[[int, int], None] | None = None,
+        service: ServiceLog | None = None,
     ) -> list[Play]:
         """Return the plays of all policies after the last batch.
 
         A policy that does not look at losses comes with the batches at which it re-trains,
-        ``(n_streams, n_batches) bool``.
+        ``(n_streams, n_batches) bool``. ``service`` takes what the first policy brings into
+        service.
         """
         plays = [new_play(self.stage, policy, due) for policy, due in policies]
+        plays[0].service = service
         deployer = Deployer(self.stage, self.workshop, self.naive)
         n_batches = self.stage.panel.grid.n_batches
         long_ones = long_due(self.stage, self.workshop.recipe.window)
@@ -93,6 +97,7 @@ class EvidencePlayer:
     def _judge(self, play: Play, rows: Ints, losses: Floats, batch: int) -> None:
         """Run the cycle of the agent on this batch, and write what it gives."""
         calendar = self.stage.calendar[play.monitor.calendar][batch]
+        waited = play.state.reference.waiting.batches[rows]
         everyone = len(rows) == len(play.state)
         incoming = Incoming(
             LossBatch(losses, np.full(len(rows), calendar)), play.difficulty[rows, batch]
@@ -117,7 +122,25 @@ class EvidencePlayer:
             play.models, seen = together(
                 play.models, seen, model, play.monitor, self.stage.batches_per_week
             )
+            shown = voiced(seen.alarm, model) | (seen.reason == Reason.UNFIT)
+            play.columns["alarm"][rows, batch] = shown
+        self._note_breaks(play, rows, seen.alarm, waited, batch)
         self._ration(play, rows, seen, batch)
+
+    def _note_breaks(
+        self, play: Play, rows: Ints, alarm: Bools, waited: NDArray[np.float32], batch: int
+    ) -> None:
+        """Remember when what an alarm speaks of began: with the first batch that was suspect.
+
+        ``waited`` counts the suspect batches before this one.
+        """
+        began = batch - waited.astype(np.int64)
+        if play.models is None:
+            play.broke[rows[alarm]] = began[alarm]
+            return
+        model = self.stage.model[rows]
+        for one in np.unique(model[alarm]):
+            play.broke[self.stage.model == one] = int(np.median(began[model == one]))
 
     def _judge_trials(
         self, play: Play, trials: Trials, rows: Ints, losses: Floats, batch: int
@@ -126,12 +149,20 @@ class EvidencePlayer:
         on_trial = np.array(sorted(trials.candidates), dtype=np.int64)
         play.ask(on_trial)
         made = trials.judge(rows, losses, batch, self.workshop, self.stage.losses)
+        self._take_back(play, made.back)
         play.clear_requests(made.drop)
         play.hold(made.drop, batch + 1, Reason.GATE)
         play.columns["decision"][made.deploy, batch] = Decision.SWITCH
         play.columns["reason"][made.deploy, batch] = Reason.TRIAL
         play.columns["decision"][made.back, batch] = Decision.SWITCH
         play.columns["reason"][made.back, batch] = Reason.ROLLED_BACK
+
+    def _take_back(self, play: Play, rows: Ints) -> None:
+        """Take back what was asked of versions that make way for their predecessors."""
+        asked = rows[play.wanted[rows]]
+        play.wanted[asked] = False
+        play.clear_requests(asked)
+        play.ledger = play.ledger.with_refund(asked)
 
     def _ration(self, play: Play, rows: Ints, seen: CycleRecord, batch: int) -> None:
         """Let budget, outcomes and chance have their say on the decisions of the cycle."""
@@ -145,34 +176,39 @@ class EvidencePlayer:
             cycle=batch,
             seed=self.stage.seed,
             batches_per_week=self.stage.batches_per_week,
+            speaks=self._speaks(rows),
         )
         play.state = play.state.with_rows(rows, made.state)
         play.ledger = play.ledger.with_rows(rows, made.ledger)
         decision = made.settled.decision
         play.wanted[rows] = decision == Decision.RETRAIN
-        broken = rows[seen.alarm & play.wanted[rows]]
-        waited = play.state.reference.waiting.batches[broken].astype(np.int64)
-        play.broke[broken] = batch + 1 - np.maximum(waited, 1)
+        reason = made.settled.reason
         if play.models is not None:
-            decision = echoed(seen, decision, self.stage.model[rows])
+            decision, reason = echoed(decision, reason, self.stage.model[rows])
         play.columns["decision"][rows, batch] = decision
-        play.columns["reason"][rows, batch] = made.settled.reason
+        play.columns["reason"][rows, batch] = reason
         play.arrived[:] = False
+
+    def _speaks(self, rows: Ints) -> Bools:
+        """Return which streams speak for their model."""
+        speaks = np.zeros(len(rows), dtype=np.bool_)
+        speaks[speakers(self.stage.model[rows])] = True
+        return speaks
 
     def _learn(
         self, play: Play, rows: Ints, batch: int, place: int, classes: NDArray[np.int8]
     ) -> None:
         """Let the pools learn from the members' losses; note the weights and a switch of leader."""
         y_hat = play.pools.forecasts[rows, :, place, None]
-        before = play.pools.shares(rows) if _selects(play.policy) else None
+        before = play.pools.leaders(rows) if _selects(play.policy) else None
         play.pools.learn(rows, self.stage.losses(rows, batch, y_hat)[:, :, 0], classes)
-        shares = play.pools.shares(rows)
         assert play.shares is not None  # a pool notes them
-        play.shares[rows, batch] = shares
+        play.shares[rows, batch] = play.pools.shares(rows)
         if before is not None and play.watches:
-            switched = (before.argmax(axis=1) != shares.argmax(axis=1)) & ~play.wanted[rows]
-            play.columns["decision"][rows[switched], batch] = Decision.SWITCH
-            play.columns["reason"][rows[switched], batch] = Reason.SELECTED
+            idle = play.columns["decision"][rows, batch] == Decision.KEEP
+            switched = rows[(before != play.pools.leaders(rows)) & idle]
+            play.columns["decision"][switched, batch] = Decision.SWITCH
+            play.columns["reason"][switched, batch] = Reason.SELECTED
 
     def _classes(self, batch: int) -> NDArray[np.int8]:
         grid = self.stage.panel.grid

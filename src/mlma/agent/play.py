@@ -10,11 +10,12 @@ from mlma.agent.cycle import monitor_of, new_state
 from mlma.agent.groups import policy_groups
 from mlma.agent.pools import Pools
 from mlma.agent.rationing import Ledger
+from mlma.agent.service import ServiceLog
 from mlma.agent.stage import Stage
 from mlma.agent.training import Version
 from mlma.agent.trials import Trials
 from mlma.domain.fleet import Finding, FleetState
-from mlma.domain.groups import FLEET, Groups
+from mlma.domain.groups import Groups
 from mlma.domain.policy import Policy
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState
@@ -62,6 +63,8 @@ class Play:
         what is remembered of shared models; None = every stream has its own.
     due
         where a policy that does not look at losses re-trains, ``(n_streams, n_batches) bool``.
+    service
+        what came into service; None = nobody asked for it.
     """
 
     policy: Policy
@@ -82,6 +85,7 @@ class Play:
     broke: Ints
     models: SharedModels | None = None
     due: Bools | None = None
+    service: ServiceLog | None = None
     findings: list[tuple[int, Finding]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -106,14 +110,15 @@ class Play:
         """Return the windows of which a new version of this stream is trained, in batches."""
         if not isinstance(self.policy, MLMA) or not self.pools.state.active[row].any():
             return [base]
-        short, long = max(base // 2, LEAST_WINDOW), min(LONG * base, max(batch, base))
+        short = min(max(base // 2, LEAST_WINDOW), base)
+        long = min(LONG * base, max(batch, base))
         since = batch - int(self.broke[row]) if self.broke[row] >= 0 else base
         return {
             "window": [base],
             "short": [short],
             "long": [long],
             "since_break": [min(max(since, LEAST_WINDOW), base)],
-            "best": sorted({short, base, long}),
+            "best": list(dict.fromkeys((base, short, long))),  # where none is better, the first
         }[self.policy.train_on]
 
     def evidence(self) -> Evidence:
@@ -187,10 +192,12 @@ def _layers(stage: Stage, monitor: MLMA) -> tuple[MLMA, Mapping[str, tuple[str, 
     tags = stage.panel.tags
     if not stage.shared:
         return monitor, tags
-    if stage.scope == FLEET:
+    if not stage.model.any():  # one model: the fleet's part is the model's
         return replace(monitor, common=False), tags
     others = {name: labels for name, labels in tags.items() if name != stage.scope}
     by = tuple(name for name in monitor.group_by if name != stage.scope)
+    if monitor.group_by and not by:  # empty would mean all tags
+        others = {}
     return replace(monitor, group_by=by), others
 
 
@@ -202,7 +209,7 @@ def _trials(n_streams: int, policy: Policy) -> Trials | None:
 
 def needs_held_out(policy: MLMA) -> bool:
     """Whether a policy looks at out-of-sample losses of the training window."""
-    return policy.reference_from == "held_out" or policy.gate
+    return policy.reference_from == "held_out" or policy.gate or policy.train_on == "best"
 
 
 def difficulties(benchmark: Floats, power: float) -> Floats:

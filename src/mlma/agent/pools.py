@@ -136,6 +136,10 @@ class Pools:
         after = learnt(self.state.rows(rows), losses, classes, self.rule)
         self.state = self.state.with_rows(rows, after)
 
+    def leaders(self, rows: Ints) -> Ints:
+        """Return the place of the member with the highest weight, ``(len(rows),)``."""
+        return np.asarray(leading(self.state.rows(rows), self.rule).argmax(axis=1))
+
     def shares(self, rows: Ints) -> Floats:
         """Return the weights of newest and older versions, long and naive member, ``(k, 4)``."""
         weights: Floats = np.asarray(leading(self.state.rows(rows), self.rule), dtype=np.float64)
@@ -180,8 +184,8 @@ def long_due(stage: Stage, window: int) -> Bools:
     rows = np.arange(len(due))
     waited = 0
     while waited < n_batches:
-        at = stage.start + waited
-        inside = at < n_batches
+        at = stage.start[stage.heads] + waited  # streams that share a model share its members
+        inside = (at < n_batches) & (at >= stage.start)
         due[rows[inside], at[inside]] = True
         waited = 2 * waited + window
     return due

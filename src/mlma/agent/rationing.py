@@ -114,11 +114,13 @@ def rationed(
     cycle: int,
     seed: int,
     batches_per_week: float,
+    speaks: Bools | None = None,
 ) -> Rationed:
     """Return what becomes of the re-trainings that a cycle decided on.
 
     ``difficulty (n_streams,)`` of the batch; ``deployed (n_streams,) bool``, a version that is not
-    the stream's first went live before it.
+    the stream's first went live before it; ``speaks (n_streams,) bool``, it may be re-trained with
+    what the budget leaves over (one stream of each shared model); None = all.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         log_loss = np.log(seen.loss / difficulty)
@@ -131,6 +133,8 @@ def rationed(
     asking, known, since = _asking(state, ledger, seen, level, made)
     escalating = asking.asks & ledger.escalation.escalated & (kinds(asking.reason) == Kind.ALARM)
     asking = replace(asking, asks=asking.asks & ~escalating)
+    if speaks is not None:
+        asking = replace(asking, idle=asking.idle & speaks)
     grant, purse = granted(ledger.purse, asking, policy.spending(batches_per_week))
     held = withheld(grant.granted & ~outcomes.window.open, policy.withhold, state.key, cycle, seed)
     ledger = replace(ledger, purse=refunded(purse, np.flatnonzero(held)), held=held)

@@ -5,7 +5,7 @@ policies that look at losses are played in lockstep; then, as many re-trainings 
 needed, the baselines that must match them are played stream by stream on the same fits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Protocol
@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 
 from mlma.agent.evidence_player import EvidencePlayer
 from mlma.agent.play import Play, needs_held_out
-from mlma.agent.scheduled_player import StreamPlayed, StreamTask, play_schedules
+from mlma.agent.scheduled_player import (
+    StreamPlayed,
+    StreamTask,
+    fitted_apart,
+    play_schedules,
+    unplayable,
+)
+from mlma.agent.service import ServiceLog
 from mlma.agent.stage import ReplaySettings, Stage, build_stage, rows_of
-from mlma.agent.training import Recipe
-from mlma.agent.workshop import Workshop
+from mlma.agent.training import Failure, Recipe, lost_version
+from mlma.agent.workshop import Workshop, limited
 from mlma.domain.batches import mean_losses
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut
@@ -27,6 +34,7 @@ from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.settings import MLMA, Always, Never, Periodic, Random
 from mlma.domain.streams import Panel
 from mlma.ports import Executor, FittedForecaster, Forecaster, SharedForecaster
+from mlma.stats.losses import Loss
 from mlma.steps.schedule import scheduled
 
 Floats = NDArray[np.float64]
@@ -42,13 +50,17 @@ class Benchmark(Forecaster, FittedForecaster, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """Models and machines of a replay."""
+    """Models and machines of a replay.
+
+    ``service`` takes what the first policy that looks at losses brings into service.
+    """
 
     forecaster: Forecaster
     benchmark: Benchmark
     executor: Executor
     progress: Progress | None = None
     shared: SharedForecaster | None = None
+    service: ServiceLog | None = None
 
     def report(self, label: str, done: int, total: int) -> None:
         """Tell the caller how far the replay is."""
@@ -82,6 +94,7 @@ def replay_panel(
         workshop,
         player,
         "monitor",
+        player.service,
     )
     roles = _roles(settings.policies, plays, stage)
     pooled = {policy.label: (policy, role) for policy, role in roles if _in_lockstep(policy, stage)}
@@ -97,6 +110,8 @@ def replay_panel(
     soft = {row: made.failures[0] for row, made in enumerate(played) if made.failures}
     soft.update(workshop.failures)
     kept = _unbroken(stage, broken)
+    if player.service is not None and plays:
+        player.service.close(stage, kept, plays[0].policy)
     runs = [
         _seasonal_naive(stage, kept),
         *_scheduled_runs(
@@ -120,12 +135,16 @@ def replay_panel(
 
 
 def _play_in_lockstep(
-    policies: list[tuple[Policy, Bools | None]], workshop: Workshop, player: Player, label: str
+    policies: list[tuple[Policy, Bools | None]],
+    workshop: Workshop,
+    player: Player,
+    label: str,
+    service: ServiceLog | None = None,
 ) -> list[Play]:
     if not policies:
         return []
     evidence = EvidencePlayer(workshop.stage, workshop, player.benchmark)
-    return evidence.play(policies, lambda done, total: player.report(label, done, total))
+    return evidence.play(policies, lambda done, total: player.report(label, done, total), service)
 
 
 def _in_lockstep(policy: Policy, stage: Stage) -> bool:
@@ -219,8 +238,9 @@ def _play_streams(
 ) -> list[StreamPlayed]:
     stage = workshop.stage
     known: list[dict[int, tuple[FittedForecaster, float]]] = [{} for _ in stage.panel.ids]
-    for (row, at), made_before in workshop.known.items():
-        known[row][at] = made_before
+    for (row, window, at), made_before in workshop.known.items():
+        if window == workshop.recipe.window:
+            known[row][at] = made_before
     due = np.stack([schedule.due for schedule in schedules])
     tasks = [
         (
@@ -233,15 +253,29 @@ def _play_streams(
                 stage.complete[row],
                 float(stage.scale[row]),
                 known[row],
+                {int(stage.start[row]): workshop.broken[row]} if row in workshop.broken else {},
             ),
         )
         for row in range(len(stage.panel))
     ]
     played = []
-    for done, made in enumerate(player.executor.map(play_schedules, tasks, "play"), start=1):
-        played.append(made)
+    for done, made in enumerate(_streams_played(tasks, player.executor), start=1):
+        task = tasks[done - 1][-1]
+        played.append(unplayable(task, made) if isinstance(made, Failure) else made)
         player.report("play", done, len(tasks))
     return played
+
+
+def _streams_played(
+    tasks: list[tuple[Recipe, Loss, StreamTask]], executor: Executor
+) -> Iterator[StreamPlayed | Failure]:
+    if not limited(executor):
+        played: Iterator[StreamPlayed | Failure]
+        played = executor.map(play_schedules, tasks, "play", lost=lost_version)
+        yield from played
+        return
+    for recipe, loss, task in tasks:
+        yield play_schedules(recipe, loss, fitted_apart(recipe, task, executor))
 
 
 def _seasonal_naive(stage: Stage, kept: NDArray[np.int64]) -> PolicyRun:
@@ -307,16 +341,18 @@ def _lockstep_run(play: Play, role: str, kept: NDArray[np.int64]) -> PolicyRun:
 def _failed(stage: Stage, broken: dict[int, str], soft: dict[int, str]) -> tuple[LeftOut, ...]:
     out = []
     ids = stage.panel.ids
-    for reason, rows in (
-        ("model failed", list(broken)),
+    stayed = [row for row in soft if row not in broken]
+    for reason, rows, note in (
+        ("model failed", list(broken), ""),
         (
             "played, but a training failed and the old version stayed",
-            [row for row in soft if row not in broken],
+            stayed,
+            soft[stayed[0]] if stayed else "",
         ),
     ):
         if rows:
             names = tuple(ids[row] for row in rows[:3])
-            out.append(LeftOut(reason, "streams", len(rows), names))
+            out.append(LeftOut(reason, "streams", len(rows), names, note))
     return tuple(out)
 
 

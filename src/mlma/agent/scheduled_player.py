@@ -4,17 +4,18 @@ Streams are independent of each other, so each is one task: every version that a
 is trained once, and all schedules are played on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.training import Recipe
+from mlma.agent.training import Failure, Recipe
+from mlma.agent.workshop import apart
 from mlma.domain.batches import mean_losses
 from mlma.domain.errors import ModelError
 from mlma.domain.streams import Series
-from mlma.ports import FittedForecaster
+from mlma.ports import Executor, FittedForecaster
 from mlma.stats.losses import Loss
 
 Floats = NDArray[np.float64]
@@ -35,6 +36,8 @@ class StreamTask:
     known
         versions that were trained before, by the batch at which they went live, with the seconds
         that they took.
+    refused
+        messages of those that could not be trained.
     """
 
     series: Series
@@ -43,6 +46,7 @@ class StreamTask:
     complete: Bools
     scale: float
     known: dict[int, tuple[FittedForecaster, float]]
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def play_schedules(recipe: Recipe, loss: Loss, task: StreamTask) -> StreamPlayed
     for at in np.flatnonzero(due.any(axis=0)).tolist():
         users = np.flatnonzero(due[:, at])
         try:
-            fitted, spent = task.known.get(at) or _timed_fit(recipe, task.series, at)
+            fitted, spent = _version(recipe, task, at)
         except ModelError as error:
             failures.append(str(error))
             users = users[:0]
@@ -97,6 +101,47 @@ def play_schedules(recipe: Recipe, loss: Loss, task: StreamTask) -> StreamPlayed
     started = deployed.any(axis=1).all()
     broken = "" if started else (failures[0] if failures else "no version could be trained")
     return StreamPlayed(losses, deployed, seconds, tuple(failures), broken)
+
+
+def fitted_apart(recipe: Recipe, task: StreamTask, executor: Executor) -> StreamTask:
+    """Return the task with all versions that its schedules need, each trained by a worker.
+
+    The executor's time limit is thus one of a fit, not of the whole stream. A stream whose first
+    version fails is not trained again.
+    """
+    due = np.flatnonzero((task.schedules & task.trainable).any(axis=0)).tolist()
+    missing = [at for at in due if at not in task.known and at not in task.refused]
+    known, refused = dict(task.known), dict(task.refused)
+    for part in (missing[:1], missing[1:]):
+        if due[0] in refused:
+            break
+        made = apart(executor, _attempt, [(recipe, task.series, at) for at in part])
+        for at, one in zip(part, made, strict=True):
+            if isinstance(one, Failure):
+                refused[at] = one.message
+            else:
+                known[at] = one
+    return replace(task, known=known, refused=refused)
+
+
+def unplayable(task: StreamTask, failure: Failure) -> StreamPlayed:
+    """Return what stands for a stream whose worker died over it."""
+    losses = np.full(task.schedules.shape, np.nan)
+    nothing, seconds = np.zeros_like(task.schedules), np.zeros(len(task.schedules))
+    return StreamPlayed(losses, nothing, seconds, (failure.message,), failure.message)
+
+
+def _attempt(recipe: Recipe, series: Series, at: int) -> tuple[FittedForecaster, float] | Failure:
+    try:
+        return _timed_fit(recipe, series, at)
+    except ModelError as error:
+        return Failure(str(error))
+
+
+def _version(recipe: Recipe, task: StreamTask, at: int) -> tuple[FittedForecaster, float]:
+    if at in task.refused:
+        raise ModelError(task.refused[at])
+    return task.known.get(at) or _timed_fit(recipe, task.series, at)
 
 
 def _timed_fit(recipe: Recipe, series: Series, at: int) -> tuple[FittedForecaster, float]:

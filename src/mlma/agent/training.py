@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlma.domain.errors import ModelError
 from mlma.domain.streams import Series
-from mlma.ports import FittedForecaster, Forecaster, SharedForecaster
+from mlma.ports import FittedForecaster, Forecaster, SharedForecaster, SharedModel
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -50,7 +50,8 @@ class Version:
     ``at`` to ``at + k - 1``; ``held_out (h, slots)`` those of the last ``h`` batches before it,
     out of sample, or None; NaN = none. ``siblings`` counts the models that were trained for these
     only. Seconds of the fit, of what was held out, and of the first forecasts. ``part`` is this
-    stream's part of a shared version; all seconds are this part.
+    stream's part of a shared version; all seconds are this part. ``first`` is the first batch of
+    the training window, ``streams`` names those that it was trained on.
     """
 
     fitted: FittedForecaster
@@ -62,6 +63,8 @@ class Version:
     held_out_seconds: float
     forecast_seconds: float
     part: float = 1.0
+    first: int = 0
+    streams: tuple[str, ...] = ()
 
     @property
     def all_seconds(self) -> float:
@@ -94,37 +97,69 @@ def train(  # noqa: PLR0917  # a task is a tuple
     except ModelError as error:
         return Failure(str(error))
     spent = (trained - start, told - trained, perf_counter() - told)
-    return Version(fitted, at, forecasts, held_out, siblings, *spent)
+    first, own = max(at - window, 0), (series.unique_id,)
+    return Version(fitted, at, forecasts, held_out, siblings, *spent, first=first, streams=own)
 
 
 def train_shared(  # noqa: PLR0917  # a task is a tuple
     recipe: Recipe, members: tuple[Series, ...], at: int, horizon: int, window: int, judged: bool
-) -> tuple[Version, ...] | Failure:
-    """Return the version that all members share from batch ``at`` on, as each of them sees it."""
-    start = perf_counter()
-    shared, k = recipe.shared, len(members)
+) -> tuple[Version | Failure, ...] | Failure:
+    """Return the version that all members share from batch ``at`` on, as each of them sees it.
+
+    A member that it cannot forecast gets a failure, and pays no part of it.
+    """
+    start, shared = perf_counter(), recipe.shared
     assert shared is not None  # the recipe of a fleet that shares models
     first = max(at - window, 0)
     try:
         fitted = shared.fit_shared(members, first, at, recipe.seed)
         trained = perf_counter()
-        held_out: list[Floats | None] = [None] * k
-        if judged:
-            held = min(recipe.held_out, window // 2)
-            sibling = shared.fit_shared(members, first, at - held, recipe.seed)
-            told_of = sibling.predict_many(members, at - held, at)
-            held_out = [_padded(one, recipe.held_out) for one in told_of]
-        told = perf_counter()
-        forecasts = fitted.predict_many(members, at, at + horizon)
+        held_out = (
+            _held_out_of_each(recipe, members, at, window) if judged else [None] * len(members)
+        )
     except ModelError as error:
         return Failure(str(error))
-    own, before_own, ahead_own = (
-        seconds / k for seconds in (trained - start, told - trained, perf_counter() - told)
-    )
+    told = perf_counter()
+    forecasts = _forecasts_of_each(fitted, members, at, at + horizon)
+    k = max(sum(not isinstance(ahead, Failure) for ahead in forecasts), 1)
+    spent = (trained - start, told - trained, perf_counter() - told)
+    own, before_own, ahead_own = (seconds / k for seconds in spent)
+    names = tuple(one.unique_id for one in members)
+
+    def seen(ahead: Floats, before: Floats | None) -> Version:
+        return Version(
+            *(fitted, at, ahead, before, int(judged), own, before_own, ahead_own),
+            part=1 / k,
+            first=first,
+            streams=names,
+        )
+
     return tuple(
-        Version(fitted, at, ahead, before, int(judged), own, before_own, ahead_own, 1 / k)
+        ahead if isinstance(ahead, Failure) else seen(ahead, before)
         for ahead, before in zip(forecasts, held_out, strict=True)
     )
+
+
+def _held_out_of_each(
+    recipe: Recipe, members: tuple[Series, ...], at: int, window: int
+) -> list[Floats | None]:
+    """Return out-of-sample forecasts of the last batches, of a sibling; NaN = it has none."""
+    assert recipe.shared is not None  # its caller knows
+    held = min(recipe.held_out, window // 2)
+    sibling = recipe.shared.fit_shared(members, max(at - window, 0), at - held, recipe.seed)
+    told = _forecasts_of_each(sibling, members, at - held, at)
+    none = np.full((held, members[0].y.shape[1]), np.nan)
+    return [_padded(none if isinstance(y, Failure) else y, recipe.held_out) for y in told]
+
+
+def _forecasts_of_each(
+    model: SharedModel, members: tuple[Series, ...], first: int, last: int
+) -> list[Floats | Failure]:
+    """Return what a shared model says of every member; one by one if all at once goes wrong."""
+    try:
+        return list(model.predict_many(members, first, last))
+    except ModelError:
+        return [forecast(model, one, first, last) for one in members]
 
 
 def lost_version(error: Exception) -> Failure:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.training import Failure, Version
+from mlma.agent.training import Failure, Version, forecast
 from mlma.agent.workshop import Workshop
 from mlma.domain.batches import mean_losses
 from mlma.domain.challengers import Challengers, Role
@@ -108,33 +108,39 @@ class Trials:
         n = len(self.challengers)
         champion, shadow = np.full(n, np.nan), np.full(n, np.nan)
         champion[rows] = mean_losses(losses)
-        watched = np.flatnonzero(self.challengers.role != Role.NONE)
-        for row in np.intersect1d(watched, rows).tolist():
-            shadow[row] = self._shadow_loss(row, batch, workshop, score)
+        role, failed = self.challengers.role, np.zeros(n, dtype=np.bool_)
+        for row in np.intersect1d(np.flatnonzero(role != Role.NONE), rows).tolist():
+            made_loss = self._shadow_loss(row, batch, workshop, score)
+            failed[row] = made_loss is None
+            shadow[row] = np.nan if made_loss is None else made_loss
         level = self.policy.gate_level
         made, deploy, drop = judged_trial(
             self.challengers, champion, shadow, level=level, batches=self.policy.gate_batches
         )
         longest = max(self.policy.rollback_batches, 1)
         made, back, over = judged_former(made, champion, shadow, level=level, batches=longest)
+        # A challenger that fails to forecast leaves, whatever it showed before.
+        deploy, drop = deploy & ~failed, drop | (failed & (role == Role.CANDIDATE))
+        back, over = back & ~failed, over | (failed & (role == Role.FORMER))
         self.challengers = made
         self.deploying = np.flatnonzero(deploy).tolist()
         self.returning = np.flatnonzero(back).tolist()
         self.close(np.flatnonzero(drop | over))
         return Verdicts(np.flatnonzero(deploy), np.flatnonzero(drop), np.flatnonzero(back))
 
-    def shadow_forecasts(self, row: int, batch: int, workshop: Workshop) -> Floats:
+    def shadow_forecasts(self, row: int, batch: int, workshop: Workshop) -> Floats | Failure:
         """Return what a candidate would have forecast since its trial began, ``(k, slots)``."""
         candidate = self.candidates[row]
         series = workshop.stage.series[row]
-        return candidate.version.fitted.predict(series, candidate.since, batch)
+        return forecast(candidate.version.fitted, series, candidate.since, batch)
 
-    def _shadow_loss(self, row: int, batch: int, workshop: Workshop, score: Scorer) -> float:
+    def _shadow_loss(self, row: int, batch: int, workshop: Workshop, score: Scorer) -> float | None:
+        """Return the challenger's mean loss in a batch; NaN = no batch, None = it failed."""
         fitted = self.candidates[row].version.fitted if row in self.candidates else None
         if fitted is None:
             fitted = self.former[row][1]
         page = workshop.book.page(row, fitted, batch)
-        if isinstance(page, Failure):  # a challenger that fails has no loss, and cannot win
-            return float("nan")
+        if isinstance(page, Failure):
+            return None
         y_hat = page[batch - workshop.book.first]
         return float(mean_losses(score(np.array([row]), batch, y_hat[None, None])[0])[0])

@@ -70,7 +70,7 @@ class Pooled(Policy):
     combine: str = field(default="fixed_share", kw_only=True)
     learning_rate: float = field(default=1.0, kw_only=True)
     share: float = field(default=0.02, kw_only=True)
-    half_life: float = field(default=2.0, kw_only=True)
+    half_life: float = field(default=7.0, kw_only=True)
 
     def __post_init__(self) -> None:
         whole = isinstance(self.pool, int) and not isinstance(self.pool, bool)
@@ -79,7 +79,7 @@ class Pooled(Policy):
             raise unknown_name(f"combine of {type(self).__name__}", str(self.combine), _RULES)
         check(self, "learning_rate", 0 < self.learning_rate < inf, "above 0", "learning_rate=1.0")
         check(self, "share", 0 <= self.share < 1, "from 0 to below 1", "share=0.02")
-        check(self, "half_life", 0 < self.half_life < inf, "above 0 batches", "half_life=2")
+        check(self, "half_life", 0 < self.half_life < inf, "above 0 batches", "half_life=7")
 
     @property
     def has_pool(self) -> bool:

@@ -252,8 +252,9 @@ POLICIES: dict[str, Callable[..., Policy]] = {
 def policy_from(text: str | Policy) -> Policy:
     """Return the policy that a text describes; a policy is returned as it is.
 
-    >>> policy_from("periodic(every=28)")
-    Periodic(pool=1,"""
+    >>> policy_from("periodic(every=28)").label
+    'periodic(every=28)'
+    """
     if isinstance(text, Policy):
         return text
     name, arguments = parse_call(text, "policy")

@@ -85,7 +85,7 @@ class ForecastPool:
         slot: str | timedelta = "1h",
         learning_rate: float = 1.0,
         share: float = 0.02,
-        half_life: float = 2.0,
+        half_life: float = 7.0,
         unique_id: str = "unique_id",
         ds: str = "ds",
         y: str = "y",

@@ -138,7 +138,7 @@ class BestRecent:
     [1. 0.]
     """
 
-    half_life: float = 2.0
+    half_life: float = 7.0
 
     def __post_init__(self) -> None:
         _check("half_life", 0 < self.half_life < np.inf, self.half_life, "above 0 batches")

@@ -5,6 +5,7 @@ streams, and the streams that the model no longer fits. Next is the budget.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mlma.domain.columns import Columns
 from mlma.domain.outcomes import Kind, kinds
 from mlma.domain.settings import MLMA
-from mlma.domain.verdicts import CycleRecord, Decision, Reason
+from mlma.domain.verdicts import Codes, CycleRecord, Decision, Reason
 from mlma.stats.cusum import rising_above
 from mlma.stats.dial import WEEK, limits_of
 from mlma.stats.together import Comovement, combined_scores, running_correlation, updated
@@ -101,11 +102,30 @@ def _spoken(seen: CycleRecord, model: Ints, alarm: Bools) -> CycleRecord:
     )
 
 
-def echoed(seen: CycleRecord, settled: NDArray[np.int8], model: Ints) -> NDArray[np.int8]:
-    """Return the decisions as each stream lives them: what its speaker's became.
+def echoed(decision: Codes, reason: Codes, model: Ints) -> tuple[Codes, Codes]:
+    """Return decisions and reasons as each stream lives them: its speaker's, unless that keeps.
 
-    ``settled (n_streams,) int8``, after the budget.
+    ``decision``, ``reason (n_streams,) int8``, after the budget. A stream that the model no longer
+    fits keeps that reason.
+
+    >>> retrain, keep = Decision.RETRAIN, Decision.KEEP
+    >>> made = np.array([retrain, keep, keep], dtype=np.int8)
+    >>> why = np.array([Reason.ALARM, Reason.NONE, Reason.NONE], dtype=np.int8)
+    >>> decision, reason = echoed(made, why, np.array([0, 0, 1]))
+    >>> [Decision(code).label for code in decision], [Reason(code).name for code in reason]
+    (['retrain', 'retrain', 'keep'], ['ALARM', 'ALARM', 'NONE'])
+    """
+    said, why = voiced(decision, model), voiced(reason, model)
+    acts = said != Decision.KEEP
+    named = reason == Reason.UNFIT
+    return np.where(acts, said, decision), np.where(acts & ~named, why, reason)
+
+
+def voiced(column: NDArray[Any], model: Ints) -> NDArray[Any]:
+    """Return what each stream's speaker has in a column, ``(n_streams,)``.
+
+    >>> voiced(np.array([3, 4, 5, 6]), np.array([1, 0, 1, 0])).tolist()
+    [3, 4, 3, 4]
     """
     rows = speakers(model)
-    said = settled[rows][np.searchsorted(model[rows], model)]
-    return np.asarray(np.where(said == Decision.KEEP, seen.decision, said), dtype=np.int8)
+    return column[rows][np.searchsorted(model[rows], model)]
