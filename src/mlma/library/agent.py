@@ -25,7 +25,7 @@ from mlma.domain.fleet import Finding, FleetState
 from mlma.domain.groups import FLEET
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.policy import Policy
-from mlma.domain.settings import MLMA, policy_from
+from mlma.domain.settings import policy_from
 from mlma.domain.state import AgentState
 from mlma.library.births import born, with_streams
 from mlma.library.blocks import loss_block, same_width, same_windows
@@ -36,6 +36,7 @@ from mlma.library.calls import (
     excluded_of,
     named,
     not_named,
+    one_model,
     scored_rows,
     slot_of,
 )
@@ -103,7 +104,7 @@ class Agent:
         y: str = "y",
         y_hat: str = "y_hat",
     ) -> None:
-        self.policy = _one_model(policy)
+        self.policy = one_model(policy)
         self.loss: Loss = loss_from(loss)
         if self.loss.needs_scale:
             raise SettingsError(
@@ -400,8 +401,3 @@ class Agent:
         """Return the state of streams whose first version goes live now."""
         slots = 1 if self._slot is None else int(self._batch // self._slot)
         return born(ids, monitor_of(self.policy), slots, self.seed)
-
-
-def _one_model(policy: Policy | str | None) -> Policy:
-    chosen = MLMA() if policy is None else policy_from(policy)
-    return replace(chosen, pool=1) if isinstance(chosen, MLMA) else chosen
