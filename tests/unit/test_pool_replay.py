@@ -395,6 +395,17 @@ def test_who_comes_first_does_not_depend_on_how_long_fits_take(rng):
     same_run(run_of(y, policy, MeanForecaster(fails=slow)), run_of(y, policy))
 
 
+def test_long_history_members_wait_for_what_the_budget_leaves_over(rng):
+    y = noise(rng, 6, DAYS)
+    quiet = MLMA(max_age=None, accumulate="none", level=1e-9, naive_member=False)
+    # Due after 28 and after 84 days; every stream's first version costs one fit.
+    assert run_of(y, quiet).fits.tolist() == [3.0] * 6
+    assert run_of(y, replace(quiet, budget=1 / 12)).fits.tolist() == [3.0] * 6
+    tight = run_of(y, replace(quiet, budget=1 / 60)).fits - 1  # .1 a day, .8 carried over at most
+    assert 6 <= tight.sum() <= 0.1 * (DAYS - WINDOW - 28) + 2
+    assert run_of(y, replace(quiet, budget=1 / 600)).fits.tolist() == [1.0] * 6
+
+
 def test_without_a_limit_nothing_is_deferred(rng):
     run = run_of(noise(rng, 6, DAYS), DECADES)
     assert run.retrained.sum() > 40

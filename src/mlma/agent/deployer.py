@@ -49,12 +49,13 @@ class Deployer:
         born = np.flatnonzero(self.stage.start == batch)
         grown = np.setdiff1d(np.flatnonzero(long_ones), born)
         asked = [self._asked(play, born, batch) for play in plays]
-        self.workshop.train(self._orders(plays, asked, born, grown, batch), batch)
-        for play, wanted in zip(plays, asked, strict=True):
+        growing = [play.growing(grown) for play in plays]
+        self.workshop.train(self._orders(plays, asked, born, growing, batch), batch)
+        for play, wanted, due in zip(plays, asked, growing, strict=True):
             self._conclude_trials(play, batch)
             self._bring(play, wanted, batch)
             self._adopt(play, born, batch)
-            self._bring_long(play, grown, batch)
+            self._bring_long(play, due, batch)
             play.wanted[:] = False
 
     def _asked(self, play: Play, born: Ints, batch: int) -> Ints:
@@ -69,23 +70,24 @@ class Deployer:
         return np.union1d(np.flatnonzero(np.isin(self.stage.model, models) & alive), unborn)
 
     def _orders(
-        self, plays: list[Play], asked: list[Ints], born: Ints, grown: Ints, batch: int
+        self,
+        plays: list[Play],
+        asked: list[Ints],
+        born: Ints,
+        growing: list[Ints],
+        batch: int,
     ) -> dict[tuple[int, int], bool]:
         """Return what to train: (stream, batches of its window), and whether it is judged."""
         window = self.workshop.recipe.window
         orders: dict[tuple[int, int], bool] = {}
         if not self.stage.shared:
             orders = dict.fromkeys(((row, window) for row in born.tolist()), False)
-        for play, wanted in zip(plays, asked, strict=True):
+        for play, wanted, due in zip(plays, asked, growing, strict=True):
             for row in wanted.tolist():
                 needed = play.needs_held_out(row)
                 for one in self._windows(play, row, batch):
                     orders[row, one] = orders.get((row, one), False) or needed
-            if play.pools.long_place is not None:
-                grown_up = grown[play.pools.alive()[grown]]
-                orders |= dict.fromkeys(
-                    ((row, self._long(batch)) for row in grown_up.tolist()), False
-                )
+            orders |= dict.fromkeys(((row, self._long(batch)) for row in due.tolist()), False)
         return orders
 
     def _windows(self, play: Play, row: int, batch: int) -> list[int]:
@@ -227,13 +229,11 @@ class Deployer:
         if len(joining):
             play.state = admit(play.state, joining, play.monitor, self.stage.seed)
 
-    def _bring_long(self, play: Play, grown: Ints, batch: int) -> None:
+    def _bring_long(self, play: Play, due: Ints, batch: int) -> None:
         """Let new long-history members in."""
-        if play.pools.long_place is None:
-            return
         window = self._long(batch)
         made: Brought = {}
-        for row in grown[play.pools.alive()[grown]].tolist():
+        for row in due.tolist():
             version = self.workshop.version(row, window)
             if version is not None:
                 made[row] = version

@@ -59,6 +59,8 @@ class Play:
         ``(n_streams,) bool``, a version that is not the first went live before this batch.
     broke
         ``(n_streams,) int64``, batch from which the last alarm saw a break; -1 = none.
+    grown
+        ``(n_streams,) bool``, the long-history member is due, and waits for the budget.
     models
         what is remembered of shared models; None = every stream has its own.
     due
@@ -83,6 +85,7 @@ class Play:
     trials: Trials | None
     arrived: Bools
     broke: Ints
+    grown: Bools
     models: SharedModels | None = None
     due: Bools | None = None
     service: ServiceLog | None = None
@@ -105,6 +108,22 @@ class Play:
             return False
         chooses = isinstance(self.policy, MLMA) and self.policy.train_on == "best"
         return self.pools.single or chooses or not self.pools.state.active[row].any()
+
+    def growing(self, grown: Ints) -> Ints:
+        """Return the streams whose long-history member is trained now.
+
+        ``grown`` are those that have become due. Under a budget they get what the re-trainings of
+        the cycle left over, and wait where there is nothing.
+        """
+        if self.pools.long_place is None:
+            return grown[:0]
+        self.grown[grown] = True
+        due = np.flatnonzero(self.grown & self.pools.alive())
+        if self.watches and self.models is None:
+            n, self.ledger = self.ledger.with_spare_spent(len(due), self.monitor)
+            due = np.sort(due[np.argsort(self.state.key[due])][:n])  # whatever the streams' order
+        self.grown[due] = False
+        return due
 
     def windows(self, row: int, base: int, batch: int) -> list[int]:
         """Return the windows of which a new version of this stream is trained, in batches."""
@@ -182,6 +201,7 @@ def new_play(stage: Stage, policy: Policy, due: Bools | None = None) -> Play:
         trials=_trials(n, policy),
         arrived=np.zeros(n, dtype=np.bool_),
         broke=np.full(n, -1),
+        grown=np.zeros(n, dtype=np.bool_),
         models=SharedModels.new(int(stage.model.max()) + 1) if stage.shared else None,
         due=due,
     )

@@ -89,6 +89,24 @@ class Ledger:
         """Return the ledger after these fits; ``paid`` = the budget granted them."""
         return replace(self, purse=trained(self.purse, rows, seconds, paid=paid))
 
+    def with_spare_spent(self, n_asking: int, policy: MLMA) -> tuple[int, "Ledger"]:
+        """Return how many more fits the budget has left, and the ledger after they are paid.
+
+        For what may wait without harm: it gets what the re-trainings of the cycle left over.
+        """
+        purse, seconds = self.purse, max(self.purse.fleet_seconds, 1e-6)
+        n = n_asking
+        if policy.budget is not None:
+            n = min(n, max(int(purse.spare_fits + 1e-9), 0))
+        if policy.budget_seconds is not None:
+            n = min(n, max(int(purse.spare_seconds / seconds + 1e-9), 0))
+        left = replace(
+            purse,
+            spare_fits=purse.spare_fits - n * (policy.budget is not None),
+            spare_seconds=purse.spare_seconds - n * seconds * (policy.budget_seconds is not None),
+        )
+        return n, replace(self, purse=left)
+
     def with_refund(self, rows: Ints) -> "Ledger":
         """Return the ledger after re-trainings of ``rows`` that were granted failed."""
         return replace(self, purse=refunded(self.purse, rows))
