@@ -34,7 +34,7 @@ LEVELS = (0.05, 0.01, 0.001)
 STREAMS, SLOTS, HELD_OUT, SETTLING, BATCHES = 4_000, 24, 28, 40, 160
 DRIFT_ALONE = "drift alone"
 WEEKEND = (np.arange(HELD_OUT + SETTLING + BATCHES) % 7 >= 5).astype(np.int8)
-QUIET = MLMA(follow_ups=(), review_age=None, max_age=None, common=False)
+QUIET = MLMA(pool=1, follow_ups=(), review_age=None, max_age=None, common=False)
 LIMBS: dict[str, dict[str, object]] = {
     "adaptive": {"drift": False},
     "adaptive and drift": {},

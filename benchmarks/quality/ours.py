@@ -23,7 +23,7 @@ from mlma.steps.refer import deploy
 from quality.detectors import Detection
 from quality.worlds import World
 
-DEFAULT = MLMA(follow_ups=(), review_age=None, max_age=None)
+DEFAULT = MLMA(pool=1, follow_ups=(), review_age=None, max_age=None)
 
 DIALS = tuple(np.geomspace(1.0, 1000.0, 60).tolist())
 """False re-trainings per 1,000 streams and week, strict to sensitive; 70 = 1 in 100 batches."""

@@ -109,7 +109,13 @@ def rates(name: str, path: Path, policy: MLMA) -> tuple[Floats, int]:
 
 def main() -> None:
     """Print one row per data set and policy."""
-    quiet = {"follow_ups": (), "review_age": None, "max_age": None, "reference_from": "production"}
+    quiet = {
+        "pool": 1,
+        "follow_ups": (),
+        "review_age": None,
+        "max_age": None,
+        "reference_from": "production",
+    }
     variants = {
         "default": MLMA(**quiet),
         "common part left in": MLMA(common=False, **quiet),

@@ -1,4 +1,4 @@
-"""Loss relative to always, and fits as a share of always, per policy on real streams.
+"""Loss relative to always, and fits as a share of always, of one model on real streams.
 
     python benchmarks/quality/real_streams.py [auckland muenster departures] [--model ridge]
 
@@ -17,23 +17,24 @@ import mlma
 from real_data import real_files
 
 VARIANTS = (
-    "mlma",
-    "mlma(false_retrainings=0.1)",
-    "mlma(false_retrainings=10.0)",
-    "mlma(false_retrainings=None)",
-    "mlma(common=False)",
-    "mlma(drift=False)",
-    "mlma(test='batch_t')",
-    "mlma(adjustment=0.0)",
-    "mlma(reference='anchored')",
-    "mlma(reference='fixed')",
-    "mlma(reference_from='production')",
-    "mlma(gate=True)",
-    "mlma(follow_ups=())",
-    "mlma(review_age=None, max_age=None)",
-    "mlma(accumulate='e_process')",
-    "mlma(accumulate='none')",
-    "mlma(test='batch_t', accumulate='none', level=0.05, multiplicity='none', common=False)",
+    "mlma(pool=1)",
+    "mlma(pool=1, false_retrainings=0.1)",
+    "mlma(pool=1, false_retrainings=10.0)",
+    "mlma(pool=1, false_retrainings=None)",
+    "mlma(pool=1, common=False)",
+    "mlma(pool=1, drift=False)",
+    "mlma(pool=1, test='batch_t')",
+    "mlma(pool=1, adjustment=0.0)",
+    "mlma(pool=1, reference='anchored')",
+    "mlma(pool=1, reference='fixed')",
+    "mlma(pool=1, reference_from='production')",
+    "mlma(pool=1, gate=True)",
+    "mlma(pool=1, follow_ups=())",
+    "mlma(pool=1, review_age=None, max_age=None)",
+    "mlma(pool=1, accumulate='e_process')",
+    "mlma(pool=1, accumulate='none')",
+    "mlma(pool=1, test='batch_t', accumulate='none', level=0.05, multiplicity='none',"
+    " common=False)",
     "periodic(every=28)",
 )
 

@@ -26,7 +26,7 @@ from mlma.steps.refer import deploy
 Floats = NDArray[np.float64]
 
 SLOTS, HELD_OUT, BATCHES, BREAK = 12, 28, 112, 56
-ALONE = MLMA(common=False, review_age=None, max_age=None)
+ALONE = MLMA(pool=1, common=False, review_age=None, max_age=None)
 
 NOTHING_WAITS = "default, no batch waits"
 REFERENCES: dict[str, dict[str, object]] = {

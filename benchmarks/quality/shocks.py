@@ -32,7 +32,7 @@ from mlma.steps.refer import deploy
 from quality.worlds import Size, World, loss_world
 
 STREAMS, HELD_OUT, BATCHES, START, SEEDS = 1000, 28, 84, 56, range(8)
-QUIET = MLMA(follow_ups=(), review_age=None, max_age=None)
+QUIET = MLMA(pool=1, follow_ups=(), review_age=None, max_age=None)
 COMMON = {"taken out": True, "left in": False}
 
 

@@ -25,7 +25,7 @@ from mlma.steps.refer import deploy
 
 Singles = NDArray[np.float32]
 
-POLICY = MLMA()
+POLICY = MLMA(pool=1)
 REFERENCE = f"moments of {HELD_OUT} log batch means"
 
 STEPS = (

@@ -33,7 +33,7 @@ seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "fits": float(result.record.always.fits.sum())}))
 """
 
-ALONE, ALL = ["always"], ["mlma"]
+ALONE, ALL = ["always"], ["mlma(pool=1)"]
 
 
 def measure(path: Path, policies: list[str]) -> dict[str, float]:
