@@ -22,7 +22,7 @@ import polars as pl
 
 import mlma
 from mlma.domain.runs import PolicyRun, Replayed
-from quality.pool_policies import alone, plain, same_pool
+from quality.pool_policies import NEAR, alone, distance, plain
 
 WINDOW, QUIET, BREAKING, BUDGET = 84, 91, 0.05, 0.0025
 CALM = dict.fromkeys(("births", "deaths", "dead", "group_breaks", "shocks_per_year"), 0.0)
@@ -30,8 +30,13 @@ BUDGETED = (
     f"mlma(budget={BUDGET})",
     f"mlma(budget={BUDGET}, rank='evidence_and_age')",
     f"mlma(budget={BUDGET}, max_age=None)",
+    f"mlma(budget={BUDGET}, long_member=False)",
     f"mlma(budget={BUDGET}, pool=1)",
     f"mlma(budget={BUDGET}, pool=1, max_age=None, review_age=None)",
+)
+DATED = (
+    *("periodic(every=400)", "periodic(every=400, pool=8)"),
+    "periodic(every=400, pool=8, long_member=False)",
 )
 HEAD = (
     "| policy | broken / always | after the break | 99th percentile | all / always "
@@ -94,7 +99,7 @@ def _play(
     )
     record = mlma.replay(
         fleet.to_df(),
-        policies=[*BUDGETED, "periodic(every=400)", "periodic(every=400, pool=8)"],
+        policies=[*BUDGETED, *DATED],
         window=WINDOW,
         phases=1,
         seed=seed,
@@ -119,18 +124,20 @@ def _begins(record: Replayed, truth: pl.DataFrame) -> np.ndarray:
 
 
 def _labelled(record: Replayed, rivals: dict[str, str]) -> list[tuple[str, PolicyRun]]:
-    """Return policies, each followed by what re-trains on dates at its fits; note these rivals."""
+    """Return policies, each followed by what re-trains on dates at its fits, a pool for a pool."""
     out = [(run.label, run) for run in record.runs if run.label in {"seasonal_naive", "never"}]
-    dated = [run for run in record.runs if run.role == "matched"]
-    dated = [run for run in dated if run.label.startswith("periodic")]
+    dated = [run for run in record.runs if run.label.startswith("periodic")]
+    single = alone(dated)
+    pooled = [run for run in dated if run not in single]
     for run in record.runs:
         if run.role != "policy":
             continue
         label = plain(run.label)
         out.append((label, run))
-        known = (same_pool(run, dated) or alone(dated)) if label.startswith("mlma") else []
-        if known:
-            nearest = min(known, key=lambda one: abs(one.fits.sum() - run.fits.sum()))
+        if not label.startswith("mlma"):
+            continue
+        nearest = min(single if alone([run]) else pooled, key=lambda one: distance(one, run))
+        if distance(nearest, run) < NEAR:
             rivals[label] = f"- periodic, for {label}"
             out.append((rivals[label], nearest))
     return out

@@ -127,8 +127,8 @@ def rows(record: Replayed) -> Iterator[tuple[str, PolicyRun]]:
         yield label, run
         dated = [one for one in record.runs if one.label.startswith("periodic")]
         for kind, known in (("pool", same_pool(run, dated)), ("one model", alone(dated))):
-            nearest = min(known, key=lambda one: _distance(one, run), default=run)
-            if nearest is not run and _distance(nearest, run) < NEAR:
+            nearest = min(known, key=lambda one: distance(one, run), default=run)
+            if nearest is not run and distance(nearest, run) < NEAR:
                 yield f"- periodic, {kind}, for {label}", nearest
 
 
@@ -139,7 +139,8 @@ def plain(label: str) -> str:
     )
 
 
-def _distance(one: PolicyRun, other: PolicyRun) -> float:
+def distance(one: PolicyRun, other: PolicyRun) -> float:
+    """Return by which share of its own the fits of one differ from those of the other."""
     return float(abs(one.fits.sum() / other.fits.sum() - 1))
 
 
