@@ -220,11 +220,12 @@ class _Run(Generic[T]):
 
     def close(self) -> None:
         """Cancel what is out and end its workers; forget what is in the object store."""
-        import ray
+        with suppress(ImportError):  # an interpreter that ends imports nothing; Ray ends with it
+            import ray
 
-        for reference in self.out:
-            with suppress(Exception):  # the connection may be what failed
-                ray.cancel(reference, force=True)
+            for reference in self.out:
+                with suppress(Exception):  # the connection may be what failed
+                    ray.cancel(reference, force=True)
         self.out.clear()
         self._put.clear()
 
