@@ -10,6 +10,10 @@
     ├── ArtefactError      a model version or its store is missing, damaged or not trusted
     ├── ExecutorError      workers cannot be reached, or died twice over one task
     │   └── TimeLimitError a task took longer than it may
+    ├── StoreError         the store of a live agent cannot be reached, is full or refuses
+    │   ├── ConflictError  another instance was first, or the lease is lost
+    │   └── SchemaError    the store was written by another version of mlma
+    ├── SourceError        forecasts or actuals that lie elsewhere cannot be read
     └── MissingExtraError  an optional library is not installed
 
 All carry one form: what, whose, expected, got, hint.
@@ -53,6 +57,22 @@ class ArtefactError(MlmaError):
 
 class ArtefactWarning(UserWarning):
     """A store could be read, but something in it is damaged or of another version."""
+
+
+class StoreError(MlmaError):
+    """The store of a live agent cannot be reached, is full or refuses; nothing was written."""
+
+
+class ConflictError(StoreError):
+    """Another instance was first, or this one has lost its lease."""
+
+
+class SchemaError(StoreError):
+    """The store was written by another version of mlma."""
+
+
+class SourceError(MlmaError):
+    """Forecasts or actuals that lie elsewhere cannot be read."""
 
 
 class MissingExtraError(MlmaError):

@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.adapters.frames.losses import LossRows
+from mlma.domain.periods import MONDAY
 from mlma.domain.state import AgentState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-MONDAY = np.datetime64("1969-12-29", "us")
-"""Batches are counted from here: batches of weeks start on a Monday."""
 
 
 def loss_block(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from mlma.adapters.frames.losses import LossRows
 from mlma.domain.errors import DataError
+from mlma.domain.periods import MONDAY
 from mlma.domain.settings import MLMA
 from mlma.domain.state import HeldOut
-from mlma.library.blocks import MONDAY, block, slot_block
+from mlma.library.blocks import block, slot_block
 from mlma.stats.calendar import calendar_class
 from mlma.steps.ease import difficulty
 

@@ -1,14 +1,13 @@
-"""The ports: what the agent asks of the outside world, in nouns of the domain."""
+"""Ports of models: forecasters, executors, trainers elsewhere, stores of versions."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.errors import MlmaError
+from mlma.domain.requests import RetrainingRequest
 from mlma.domain.streams import Series
 from mlma.domain.versions import Deployment, NewVersion, Time, VersionRecord
 
@@ -111,32 +110,6 @@ class Executor(Protocol):
         whose worker died again when it was tried anew; None = the error is raised.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RetrainingRequest:
-    """What the agent asks of a trainer that lives elsewhere: a new version of one stream's model.
-
-    id
-        the same for the same stream, version, cycle and loss, whoever computes it: a receiver that
-        has seen it need not act again.
-    unique_id, reason
-        the stream, and why a new version is wanted, in words.
-    version, cycle
-        number of the version that is live, and of the stream's cycle in which it was asked.
-    asked_at
-        when it was asked, with a time zone.
-    evidence
-        what the agent saw, by the names of its frame: numbers, words, truths; None = not known.
-    """
-
-    id: str
-    unique_id: str
-    reason: str
-    version: int
-    cycle: int
-    asked_at: datetime
-    evidence: Mapping[str, float | int | str | bool | None]
 
 
 class DeliveryError(MlmaError):
