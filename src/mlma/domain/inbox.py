@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.leftovers import LeftOut
+
 Kind = Literal["forecasts", "actuals", "benchmarks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Forecasts, actuals, and forecasts of a benchmark model (`mlma.steps.ease`)."""
@@ -92,3 +94,33 @@ def by_period(kind: Kind, period: NDArray[np.int64], rows: Rows) -> Iterator[Par
     numbers, starts = np.unique(period[order], return_index=True)
     for number, at in zip(numbers, np.split(order, starts[1:]), strict=True):
         yield Parcel(kind, int(number), rows.take(at))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """Checked rows of one kind whose streams and slots still have names; all columns ``(n,)``.
+
+    ids
+        distinct names, in the order of their first row.
+    code
+        int32, place in ``ids``.
+    instant
+        datetime64[us], start of the slot: UTC where the grid has a zone, else as it came.
+    value
+        float64, finite.
+    cutoff
+        int64, microseconds since 1970, `NO_CUTOFF` = not told; None = not told by any row.
+    left_out
+        what was not used, and why; a pushed body is refused instead.
+    """
+
+    kind: Kind
+    ids: tuple[str, ...]
+    code: NDArray[np.int32]
+    instant: NDArray[np.datetime64]
+    value: NDArray[np.float64]
+    cutoff: NDArray[np.int64] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.code)

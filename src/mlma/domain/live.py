@@ -27,7 +27,7 @@ class LiveSettings:
     benchmark
         ``none``; ``pushed`` rows; or ``seasonal_naive``: the actuals one ``season`` earlier.
     wait_for_fits
-        the next cycle waits until no fit of the agent's own trainer is open or running: new versions
+        the next cycle waits until no fit of the agent's own trainer is open or running: versions
         go live before the next batch, as in a replay.
     """
 

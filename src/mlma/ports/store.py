@@ -1,8 +1,8 @@
 """Port of the store: streams, inbox, ledger, state, requests, outbox and lease of one agent.
 
-One contract suite holds every store to what stands here (`tests/contracts`). All calls may come from
-any thread. A call that writes is one transaction: when it returns, what it wrote survives the loss of
-power; when it raises, nothing of it is there.
+One contract suite holds every store to what stands here (`tests/contracts`). All calls may come
+from any thread. A call that writes is one transaction: when it returns, what it wrote survives the
+loss of power; when it raises, nothing of it is there.
 
 Every call raises ``StoreError`` where the store cannot be reached, is full, or refuses.
 """
@@ -199,7 +199,7 @@ class Leases(Protocol):
         ...
 
     def lease(self) -> Lease | None:
-        """Return the lease as it stands, whoever holds it; None = nobody ever did, or given back."""
+        """Return the lease as it stands, whoever holds it; None = nobody does."""
         ...
 
     def surrender(self, lease: Lease) -> None:

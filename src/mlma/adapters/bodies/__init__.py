@@ -1,0 +1,1 @@
+"""Bodies that were pushed: JSON, NDJSON, CSV, Arrow and Parquet become checked rows."""

@@ -1,0 +1,1 @@
+"""Where forecasts and actuals come from: folders, SQL queries, topics; and clocks."""

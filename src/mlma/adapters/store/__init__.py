@@ -1,0 +1,1 @@
+"""The store of a live agent: SQLite and PostgreSQL behind one port."""

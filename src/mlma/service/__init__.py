@@ -1,0 +1,1 @@
+"""The service: settings become a wired agent with its store, sources, clock and threads."""

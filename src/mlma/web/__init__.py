@@ -1,0 +1,1 @@
+"""What machines see: the HTTP interface of a live agent."""
