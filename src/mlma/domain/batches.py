@@ -64,22 +64,30 @@ class LossBatch:
     calendar
         ``(n_streams,) int8``, class of the calendar effect (for example 0 = Monday to Friday,
         1 = weekend); all 0 where no calendar effect is wanted.
+    n
+        ``(n_streams,) int64``, where ``losses`` is one column, the mean of each batch: of how many
+        losses; None = ``losses`` are single ones.
     """
 
     losses: NDArray[Any]
     calendar: NDArray[np.int8]
+    n: NDArray[np.int64] | None = None
 
     def rows(self, at: NDArray[np.int64] | slice) -> "LossBatch":
         """Return the losses of some streams."""
-        return LossBatch(self.losses[at], self.calendar[at])
+        return LossBatch(self.losses[at], self.calendar[at], None if self.n is None else self.n[at])
+
+    def summary(self) -> tuple[NDArray[np.int64], Floats]:
+        """Return the number of losses per stream and their mean, NaN = no loss at all."""
+        return batch_summary(self.losses) if self.n is None else (self.n, self.losses[:, 0])
 
     def count(self) -> NDArray[np.int64]:
         """Return the number of losses per stream, ``(n_streams,) int64``."""
-        return batch_summary(self.losses)[0]
+        return self.summary()[0]
 
     def mean(self) -> Floats:
         """Return the mean loss per stream, ``(n_streams,)``; NaN = no loss at all."""
-        return batch_summary(self.losses)[1]
+        return self.summary()[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The ledger: what is written once and never changed; everything else is derived from it.
 
 Per cycle one record per stream (`EVIDENCE`): what the cycle read, and what it saw and decided.
-Beside it actions, decisions in words, requests for re-training, and events for the outside. Takes what the
-cycle gives, gives what the store writes.
+Beside it actions, decisions in words, requests for re-training, and events for the outside. Takes
+what the cycle gives, gives what the store writes.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,11 @@
-"""Requests for re-training: what the agent asks of whoever trains the models."""
+"""Requests for re-training: what the agent asks of whoever trains the models, and their ids."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,28 @@ class RetrainingRequest:
     cycle: int
     asked_at: datetime
     evidence: Mapping[str, float | int | str | bool | None]
+
+
+def compact(document: Any) -> str:
+    """Return JSON in one line of ASCII.
+
+    Raises
+    ------
+    ValueError
+        It holds a number that is not finite: JSON has none.
+    """
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """Return 32 hexadecimal digits that stand for some plain values.
+
+    >>> digest(["a", 1])
+    '135f17a475a61afdeeaf3759ad2e45ad'
+    """
+    return hashlib.sha256(compact(list(parts)).encode()).hexdigest()[:32]
+
+
+def request_id(unique_id: str, version: int, cycle: int, loss: float | None) -> str:
+    """Return the id of a request; ``loss`` tells streams of one name and two histories apart."""
+    return digest([unique_id, version, cycle, None if loss is None else repr(float(loss))])

@@ -4,7 +4,7 @@ Takes one batch of losses (or forecasts with their actuals) per call, gives a ve
 per stream. No model is needed; who re-trains tells the agent so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
@@ -14,21 +14,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mlma.adapters.frames.losses import LossRows, read_losses, read_pairs
+from mlma.adapters.frames.losses import read_losses, read_pairs
 from mlma.adapters.frames.native import like
 from mlma.adapters.frames.tags import read_tags
-from mlma.agent.cycle import monitor_of, run_cycle
+from mlma.agent.cycle import monitor_of
+from mlma.agent.held_out import held_out_batches
+from mlma.agent.tagging import Tags
+from mlma.agent.watch import Memory, Watch
 from mlma.domain.batches import LossBatch
 from mlma.domain.durations import duration
 from mlma.domain.errors import SettingsError, StateError
 from mlma.domain.fleet import Finding, FleetState
-from mlma.domain.groups import FLEET
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.policy import Policy
+from mlma.domain.rows import LossRows
 from mlma.domain.settings import policy_from
 from mlma.domain.state import AgentState
-from mlma.library.births import born, with_streams
-from mlma.library.blocks import loss_block, same_width, same_windows
 from mlma.library.calls import (
     all_left_out,
     benchmark_means,
@@ -41,14 +42,10 @@ from mlma.library.calls import (
     slot_of,
 )
 from mlma.library.findings import audit_frame, findings_frame
-from mlma.library.held_out import held_out_batches
 from mlma.library.result import evidence_frame
 from mlma.library.saved import Checkpoint, SavedAgent, read_agent, write_agent
-from mlma.library.tagging import Tags
 from mlma.stats.losses import Loss, loss_from
-from mlma.steps.compare import Incoming
-from mlma.steps.ease import difficulty
-from mlma.steps.refer import deploy
+from mlma.steps.lay import loss_block, same_windows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -118,9 +115,8 @@ class Agent:
         self._slot = slot_of(slot, self._batch, monitor_of(self.policy))
         self._columns = {"id_column": unique_id, "ds_column": ds}
         self._y, self._y_hat = y, y_hat
-        self._row: dict[str, int] = {}
-        self._state = self._new_state([])
-        self._fleet = FleetState.new((FLEET,))
+        self._watch = Watch(self.policy, self._batch, self._slot, seed)
+        self._memory = self._watch.nothing()
         self._found: tuple[Finding, ...] = ()
         self._tags = Tags()
         self._example: Any = None
@@ -130,17 +126,22 @@ class Agent:
     @property
     def streams(self) -> list[str]:
         """Names of the streams seen so far, in the order of their first batch."""
-        return list(self._row)
+        return list(self._memory.row)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Row of each stream in ``state``, by name."""
+        return self._memory.row
 
     @property
     def state(self) -> AgentState:
         """The columns that the agent remembers, in the order of ``streams``."""
-        return self._state
+        return self._memory.state
 
     @property
     def fleet(self) -> FleetState:
         """What the agent remembers of groups, and the counts of its audit."""
-        return self._fleet
+        return self._memory.fleet
 
     @property
     def findings(self) -> Any:
@@ -159,7 +160,7 @@ class Agent:
         stream_batches``. ``mirror`` is what the same procedure alarms of falls of the loss, which
         no break explains: the realised rate of false alarms. The kind of the last frame.
         """
-        return like(audit_frame(self._fleet.audit), self._example)
+        return like(audit_frame(self.fleet.audit), self._example)
 
     def tag(self, tags: Any) -> None:
         """Take tags of streams, known or to come: a frame or path, ``unique_id`` and text columns.
@@ -246,25 +247,39 @@ class Agent:
             A stream is unknown, or held-out losses have no times.
         """
         rows = None if held_out is None else read_losses(held_out, **self._columns)
+        known, watch = self._memory, self._watch
         names = named(
-            unique_ids, self._pending if rows is None else rows.ids, self._row, "retrained"
+            unique_ids, self._pending if rows is None else rows.ids, known.row, "retrained"
         )
-        at = np.array([self._row[name] for name in names], dtype=np.int64)
-        state, brought, monitor = self._state, None, monitor_of(self.policy)
+        at, brought = known.at(names), None
         if rows is not None and names:
-            level = state.benchmark_level[at]
-            brought = held_out_batches(rows, names, level, self._batch, monitor, slot=self._slot)
-            state, losses = same_width(state, brought.losses)
-            brought = replace(brought, losses=losses)
-        self._state = deploy(state, at, brought, monitor, self.seed)
+            level = known.state.benchmark_level[at]
+            brought = held_out_batches(
+                rows, names, level, self._batch, watch.monitor, slot=self._slot
+            )
+        self._memory = watch.deployed(known, at, brought)
         if rows is not None:
             self.left_out = merge_left_out(rows.left_out, not_named(rows.ids, names))
 
+    def not_retrained(self, unique_ids: Iterable[str] | str) -> None:
+        """Take note that re-trainings that were asked for failed: the streams may ask again.
+
+        Raises
+        ------
+        DataError
+            A stream is unknown.
+        """
+        at = self._memory.at(named(unique_ids, (), self._memory.row, "not_retrained"))
+        state = self.state
+        asked = state.pending.copy()
+        asked[at] = False
+        self._memory = replace(self._memory, state=replace(state, pending=asked))
+
     def checkpoint(self, unique_ids: Iterable[str] | str | None = None) -> Checkpoint:
         """Return what is remembered of some streams, None = all: to `restore` it at a roll-back."""
-        names = named(unique_ids, self._row, self._row, "checkpoint")
-        at = np.array([self._row[name] for name in names], dtype=np.int64)
-        return Checkpoint(tuple(names), self._state.rows(at))
+        row = self._memory.row
+        names = named(unique_ids, row, row, "checkpoint")
+        return Checkpoint(tuple(names), self.state.rows(self._memory.at(names)))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Put streams back to a checkpoint: model version, reference and evidence together.
@@ -276,11 +291,11 @@ class Agent:
         DataError
             A stream was never observed here.
         """
-        names = named(checkpoint.ids, (), self._row, "restore")
-        at = np.array([self._row[name] for name in names], dtype=np.int64)
-        now = self._state.rows(at)
-        state, old = same_windows(self._state, checkpoint.state)
-        self._state = state.with_rows(at, replace(old, cycle=now.cycle, pending=now.pending))
+        at = self._memory.at(named(checkpoint.ids, (), self._memory.row, "restore"))
+        now = self.state.rows(at)
+        state, old = same_windows(self.state, checkpoint.state)
+        back = replace(old, cycle=now.cycle, pending=now.pending)
+        self._memory = replace(self._memory, state=state.with_rows(at, back))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all that the agent remembers to one file (NumPy's npz; nothing is pickled).
@@ -302,7 +317,7 @@ class Agent:
             "y": self._y,
             "y_hat": self._y_hat,
         }
-        saved = SavedAgent(settings, self.streams, self._tags.values, self._state, self._fleet)
+        saved = SavedAgent(settings, self.streams, self._tags.values, self.state, self.fleet)
         write_agent(path, saved)
 
     @classmethod
@@ -338,17 +353,18 @@ class Agent:
             y=known["y"],
             y_hat=known["y_hat"],
         )
-        agent._row = {name: row for row, name in enumerate(saved.ids)}
-        agent._state, agent._fleet, agent._tags = saved.state, saved.fleet, Tags(saved.tags)
+        rows = {name: row for row, name in enumerate(saved.ids)}
+        agent._memory = Memory(rows, saved.state, saved.fleet)
+        agent._tags = Tags(saved.tags)
         return agent
 
     def __repr__(self) -> str:
-        return f"Agent({self.policy.label}, {len(self._row)} streams)"
+        return f"Agent({self.policy.label}, {len(self._memory.row)} streams)"
 
     @property
     def _pending(self) -> list[str]:
         """Streams whose re-training was asked for and is not reported yet."""
-        return [name for name, row in self._row.items() if self._state.pending[row]]
+        return [name for name, row in self._memory.row.items() if self.state.pending[row]]
 
     def _scored(self, forecasts: Any, actuals: Any) -> LossRows:
         return scored_rows(
@@ -366,38 +382,24 @@ class Agent:
         exclude: Iterable[str] | str | bool,
     ) -> Any:
         """Run one cycle on the streams of the call; all or nothing."""
-        state, known = with_streams(self._state, self._row, rows.ids, self._new_state)
-        at = np.array([known[name] for name in rows.ids], dtype=np.int64)
-        state, losses = same_width(state, loss_block(rows, self._batch, self._slot))
-        own = state.rows(at)
-        monitor = monitor_of(self.policy)
-        hard_means = benchmark_means(rows, hard)
-        ease, level = difficulty(hard_means, own.benchmark_level, monitor.adjustment)
-        own = replace(own, benchmark_level=level)
-        batch = LossBatch(losses, calendar_of(rows, self._batch, monitor.calendar))
-        incoming = Incoming(batch, ease, excluded_of(rows.ids, exclude))
-        groups = self._tags.groups(tuple(known), monitor).rows(at)
-        cycled = run_cycle(
-            own,
-            incoming,
-            self._fleet,
-            groups,
-            self.policy,
-            seed=self.seed,
-            batches_per_week=float(np.timedelta64(7, "D") / self._batch),
+        watch, known = self._watch, self._watch.known(self._memory, rows.ids)
+        at = known.at(rows.ids)
+        losses = loss_block(rows, self._batch, self._slot)
+        calendar = calendar_of(rows, self._batch, watch.monitor.calendar)
+        after, cycled = watch.cycle(
+            known,
+            at,
+            LossBatch(losses, calendar),
+            self._tags.groups(tuple(known.row), watch.monitor).rows(at),
+            benchmark=benchmark_means(rows, hard),
+            excluded=excluded_of(rows.ids, exclude),
         )
         own = cycled.state
         ids = pl.Series(self._columns["id_column"], rows.ids, dtype=pl.String)
-        seen = evidence_frame(cycled.evidence, slice(None), monitor.level)
+        seen = evidence_frame(cycled.evidence, slice(None), watch.monitor.level)
         frame = ids.to_frame().hstack(seen)
         news = like(frame.with_columns(age=own.age, version=own.version), example)
-        self._state, self._row = state.with_rows(at, own), known
-        self._fleet, self._found = cycled.fleet, cycled.findings
+        self._memory, self._found = after, cycled.findings
         self._example = like(pl.DataFrame(), example)
         self.left_out = all_left_out(rows, hard)
         return news
-
-    def _new_state(self, ids: Sequence[str]) -> AgentState:
-        """Return the state of streams whose first version goes live now."""
-        slots = 1 if self._slot is None else int(self._batch // self._slot)
-        return born(ids, monitor_of(self.policy), slots, self.seed)

@@ -10,17 +10,17 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.adapters.frames.losses import LossRows, PairRows
 from mlma.domain.batches import LossBatch
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import DataError, SettingsError, first_three
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.policy import Policy
+from mlma.domain.rows import LossRows, PairRows
 from mlma.domain.settings import MLMA, policy_from
-from mlma.library.blocks import loss_block
 from mlma.stats.calendar import calendar_class
 from mlma.stats.losses import Loss
 from mlma.stats.registry import batch_test
+from mlma.steps.lay import loss_block
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -5,7 +5,7 @@ webhook or queue, and tells the agent when the new version is live or the traini
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike, fspath
 from typing import Any
@@ -147,7 +147,7 @@ class ExternalModels:
         rows = set(np.flatnonzero(self.agent.state.pending).tolist())
         return [
             name
-            for name, row in self.agent._row.items()
+            for name, row in self.agent.rows.items()
             if row in rows and name not in self._book.open
         ]
 
@@ -171,7 +171,7 @@ class ExternalModels:
         """
         self._settle()
         asked = self._forgotten() if news is None else asked_in(news, self._id_column)
-        named([one.unique_id for one in asked], (), self.agent._row, "request")
+        named([one.unique_id for one in asked], (), self.agent.rows, "request")
         new = self._new(asked)
         self._book.add(new, self.via)
         return self._handed_over(len(new))
@@ -186,7 +186,7 @@ class ExternalModels:
 
         Parameters and errors as there. Versions that nobody asked for may be reported too.
         """
-        before, row = self.agent.state.version, self.agent._row
+        before, row = self.agent.state.version, self.agent.rows
         self.agent.retrained(unique_ids, held_out=held_out)
         after = self.agent.state.version
         changed = set(np.flatnonzero(before != after).tolist())
@@ -202,11 +202,8 @@ class ExternalModels:
         DataError
             A stream is unknown.
         """
-        names = named(unique_ids, (), self.agent._row, "failed")
-        at = np.array([self.agent._row[name] for name in names], dtype=np.int64)
-        pending = self.agent.state.pending.copy()
-        pending[at] = False
-        self.agent._state = replace(self.agent.state, pending=pending)
+        names = named(unique_ids, (), self.agent.rows, "failed")
+        self.agent.not_retrained(names)
         self._book.close(names)
 
     def collect(self, *, held_out: Any = None) -> Collected:
@@ -299,7 +296,7 @@ class ExternalModels:
         return str(self.agent._columns["id_column"])
 
     def _forgotten(self) -> list[Asked]:
-        state, row = self.agent.state, self.agent._row
+        state, row = self.agent.state, self.agent.rows
         return [
             Asked(
                 unique_id=name,
@@ -316,7 +313,7 @@ class ExternalModels:
         state, now = self.agent.state, self._clock()
         new: dict[str, RetrainingRequest] = {}
         for one in asked:
-            row = self.agent._row[one.unique_id]
+            row = self.agent.rows[one.unique_id]
             if not state.pending[row] or state.version[row] != one.version:
                 continue
             cycle = int(state.cycle[row] - state.age[row]) + one.age  # both count batches
@@ -330,7 +327,7 @@ class ExternalModels:
 
     def _settle(self) -> None:
         """Close requests whose new version was reported to the agent itself."""
-        state, rows = self.agent.state, self.agent._row
+        state, rows = self.agent.state, self.agent.rows
 
         def over(request: RetrainingRequest) -> bool:
             row = rows.get(request.unique_id)
@@ -349,7 +346,7 @@ class ExternalModels:
 
     def _cycles(self, request: RetrainingRequest) -> int:
         """Return how many batches of the stream came after the one that asked."""
-        row = self.agent._row.get(request.unique_id)
+        row = self.agent.rows.get(request.unique_id)
         return 0 if row is None else max(int(self.agent.state.cycle[row]) - request.cycle, 0)
 
     def _frame(self, requests: Sequence[RetrainingRequest]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.domain.batches import LossBatch, TestOutcome, batch_summary
+from mlma.domain.batches import LossBatch, TestOutcome
 from mlma.domain.columns import Columns
 from mlma.domain.moments import Moments
 from mlma.domain.settings import MLMA
@@ -111,7 +111,7 @@ def prior_for(state: AgentState, incoming: Incoming, policy: MLMA) -> Prior:
 def compare(state: AgentState, incoming: Incoming, policy: MLMA, prior: Prior) -> Compared:
     """Return the comparison of all streams; the state is read, not written."""
     moments = state.reference.moments
-    n, loss = batch_summary(incoming.batch.losses)
+    n, loss = incoming.batch.summary()
     eased = loss if incoming.difficulty is None else loss / incoming.difficulty
     logs = log_means(eased, moments.typical)
     expected = expectation(moments, incoming.batch.calendar)

@@ -6,62 +6,19 @@ the score (pairs) or the assessment (losses).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from mlma.adapters.frames.columns import Codes, Floats, coded, read_ids, read_numbers, require
+from mlma.adapters.frames.columns import coded, read_ids, read_numbers, require
 from mlma.adapters.frames.opening import Opened, open_frame
 from mlma.adapters.frames.sieve import Sieve, counted
-from mlma.adapters.frames.times import Times64, read_times
+from mlma.adapters.frames.times import read_times
 from mlma.domain.errors import DataError
 from mlma.domain.leftovers import LeftOut, merge_left_out
+from mlma.domain.rows import LossRows, PairRows
 
 _INTERVAL = re.compile(r".*-(lo|hi)-\d+(\.\d+)?")  # Nixtla's prediction intervals
-
-
-@dataclass(frozen=True)
-class LossRows:
-    """Pointwise losses, one row each, in the order of the source.
-
-    ids
-        distinct ids in the order of their first row; also those whose losses were all left out.
-    code
-        ``(n_rows,) int64``, place in ``ids``.
-    ds
-        ``(n_rows,) datetime64[us]``, wall clock; None where the source has no times.
-    loss
-        ``(n_rows,) float64``, finite.
-    """
-
-    ids: tuple[str, ...]
-    code: Codes
-    ds: Times64 | None
-    loss: Floats
-    left_out: tuple[LeftOut, ...]
-
-
-@dataclass(frozen=True)
-class PairRows:
-    """Forecasts with their actuals, one row each, in the order of the forecasts.
-
-    ids
-        distinct ids of the forecasts in the order of their first row; also those without a pair.
-    code
-        ``(n_rows,) int64``, place in ``ids``.
-    ds
-        ``(n_rows,) datetime64[us]``, wall clock.
-    y, y_hat
-        ``(n_rows,) float64``, finite.
-    """
-
-    ids: tuple[str, ...]
-    code: Codes
-    ds: Times64
-    y: Floats
-    y_hat: Floats
-    left_out: tuple[LeftOut, ...]
 
 
 def read_losses(

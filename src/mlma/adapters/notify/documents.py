@@ -4,13 +4,25 @@ Takes requests, gives documents of plain values, the body of a message, ids. Nex
 queue.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mlma.ports import RetrainingRequest
+from mlma.domain.requests import RetrainingRequest, compact, digest, request_id
+
+__all__ = [
+    "as_document",
+    "batch_id",
+    "compact",
+    "digest",
+    "from_document",
+    "message",
+    "portions",
+    "read_time",
+    "request_id",
+    "utc_now",
+    "written_time",
+]
 
 KIND = "retraining_requested"
 
@@ -34,31 +46,6 @@ def written_time(moment: datetime) -> str:
 def read_time(text: str) -> datetime:
     """Return the moment that `written_time` wrote."""
     return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def compact(document: Any) -> str:
-    """Return JSON in one line of ASCII.
-
-    Raises
-    ------
-    ValueError
-        It holds a number that is not finite: JSON has none.
-    """
-    return json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-
-
-def digest(parts: Iterable[Any]) -> str:
-    """Return 32 hexadecimal digits that stand for some plain values.
-
-    >>> digest(["a", 1])
-    '135f17a475a61afdeeaf3759ad2e45ad'
-    """
-    return hashlib.sha256(compact(list(parts)).encode()).hexdigest()[:32]
-
-
-def request_id(unique_id: str, version: int, cycle: int, loss: float | None) -> str:
-    """Return the id of a request; ``loss`` tells streams of one name and two histories apart."""
-    return digest([unique_id, version, cycle, None if loss is None else repr(float(loss))])
 
 
 def batch_id(batch: Sequence[RetrainingRequest]) -> str:

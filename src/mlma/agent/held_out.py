@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.adapters.frames.losses import LossRows
 from mlma.domain.errors import DataError
 from mlma.domain.periods import MONDAY
+from mlma.domain.rows import LossRows
 from mlma.domain.settings import MLMA
 from mlma.domain.state import HeldOut
-from mlma.library.blocks import block, slot_block
 from mlma.stats.calendar import calendar_class
 from mlma.steps.ease import difficulty
+from mlma.steps.lay import block, slot_block
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,7 +11,7 @@ from mlma.agent.cycle import new_state
 from mlma.domain.chance import stream_keys
 from mlma.domain.settings import MLMA
 from mlma.domain.state import AgentState
-from mlma.library.blocks import widened
+from mlma.steps.lay import widened
 from mlma.steps.refer import deploy
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.adapters.frames.losses import LossRows
 from mlma.domain.periods import MONDAY
+from mlma.domain.rows import LossRows
 from mlma.domain.state import AgentState
 
 Floats = NDArray[np.float64]
