@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlma.domain.inbox import Kind
+from mlma.domain.inbox import Kind, Rows
 
 
 class Source(Protocol):
@@ -66,4 +66,26 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the time, with a time zone."""
+        ...
+
+
+class RowSource(Protocol):
+    """A source whose rows are sorted into periods and whose streams are registered."""
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What its rows are."""
+        ...
+
+    def rows(self, period: int) -> Iterator[Rows]:
+        """Yield the rows of a period in pieces; later ones overrule earlier ones."""
+        ...
+
+    def stamp(self, period: int) -> str:
+        """Return a text that changes whenever the rows of a period may have changed."""
         ...

@@ -1,0 +1,108 @@
+"""Carrying out: actions of people and trainers change the memory before the next cycle.
+
+Takes recorded actions, gives the memory after them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlma.agent.held_out import held_out_batches
+from mlma.agent.judging import Registered, with_pending
+from mlma.agent.watch import Memory, Watch
+from mlma.domain.batches import mean_losses
+from mlma.domain.errors import DataError, first_three
+from mlma.domain.ledger import Action
+from mlma.domain.periods import MONDAY
+from mlma.domain.rows import LossRows
+from mlma.steps.lay import block
+
+
+def carried_out(
+    memory: Memory, actions: Iterable[Action], watch: Watch, registered: Registered
+) -> Memory:
+    """Return the memory after actions, in their order; tags go into ``registered``."""
+    for action in actions:
+        if action.kind == "tags":
+            registered.tag(action.payload["tags"])
+            continue
+        memory = watch.known(memory, registered.names[len(memory.row) :])
+        names = [name for name in action.payload["unique_ids"] if name in memory.row]
+        if action.kind == "deployed" and names:
+            memory = _deployed(memory, names, action.payload.get("held_out"), watch)
+        elif action.kind == "failed" and names:
+            memory = with_pending(memory, memory.at(names), False)
+    return memory
+
+
+def _deployed(
+    memory: Memory, names: Sequence[str], held_out: dict[str, Any] | None, watch: Watch
+) -> Memory:
+    at, brought = memory.at(names), None
+    if held_out:
+        level = memory.state.benchmark_level[at]
+        brought = held_out_batches(
+            _rows(held_out), names, level, watch.batch, watch.monitor, slot=watch.slot
+        )
+    return watch.deployed(memory, at, brought)
+
+
+def held_out_payload(rows: LossRows, watch: Watch) -> dict[str, Any]:
+    """Return held-out losses in plain values: one mean per batch, unless the test reads them all.
+
+    Raises
+    ------
+    DataError
+        The losses have no times.
+    """
+    if rows.ds is None:
+        raise DataError(
+            "Held-out losses need the column `ds`, so that they can be grouped into batches. "
+            "Got none.",
+        )
+    if not watch.reads_single_losses:
+        rows = _means(rows, rows.ds, watch.batch)
+    assert rows.ds is not None
+    return {
+        "ids": list(rows.ids),
+        "code": rows.code.tolist(),
+        "ds": rows.ds.astype("datetime64[us]").astype(np.int64).tolist(),
+        "loss": rows.loss.tolist(),
+    }
+
+
+def _means(rows: LossRows, ds: Any, batch: np.timedelta64) -> LossRows:
+    """Return the mean loss of each batch, at its start."""
+    period = np.asarray((ds - MONDAY) // batch, dtype=np.int64)
+    keys, cell = np.unique(np.stack([rows.code, period]), axis=1, return_inverse=True)
+    losses = block(rows, cell.reshape(-1), keys.shape[1])
+    starts = MONDAY + keys[1] * batch
+    return LossRows(rows.ids, keys[0], starts, mean_losses(losses), rows.left_out)
+
+
+def _rows(payload: dict[str, Any]) -> LossRows:
+    return LossRows(
+        ids=tuple(payload["ids"]),
+        code=np.array(payload["code"], dtype=np.int64),
+        ds=np.array(payload["ds"], dtype=np.int64).astype("datetime64[us]"),
+        loss=np.array(payload["loss"], dtype=np.float64),
+        left_out=(),
+    )
+
+
+def check_known(names: Sequence[str], known: Iterable[str]) -> None:
+    """Raise where a stream was never seen.
+
+    Raises
+    ------
+    DataError
+        It names the first three of them.
+    """
+    there = set(known)
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} streams are not known: {first_three(unknown)}. Expected names of "
+            f"streams that were pushed or pulled before.",
+        )

@@ -1,0 +1,425 @@
+"""The live agent: judges each period once, when it is complete or timed out.
+
+Takes what waits in the inbox and what sources hold, commits cycles. A `tick` that fails
+has changed nothing; it is tried again. Late and revised rows open their batch again: it and all
+later cycles are judged anew, and the ledger keeps both revisions.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlma.agent.announcing import events, wanted
+from mlma.agent.carrying import carried_out, check_known, held_out_payload
+from mlma.agent.closing import Closing, closing, over_since
+from mlma.agent.desk import Desk, Reading, batch_length
+from mlma.agent.gathering import Gathering
+from mlma.agent.judging import Head, Inputs, Registered, judged
+from mlma.agent.recomputing import read_entry, recomputed, restored, unchanged
+from mlma.agent.remembered import columns_of, head_of
+from mlma.agent.watch import Memory, Watch
+from mlma.domain.errors import SettingsError
+from mlma.domain.ledger import Action, Commit, CycleEntry, CycleInfo, Lease, Snapshot
+from mlma.domain.live import LiveSettings, LiveStatus
+from mlma.domain.periods import instant_of, moment_of
+from mlma.domain.rows import LossRows
+from mlma.ports.sources import Clock, RowSource
+from mlma.ports.store import Store
+
+Bools = NDArray[np.bool_]
+
+LEASE = timedelta(seconds=30)
+REOPEN_EVERY = timedelta(minutes=15)
+"""Late rows are collected for so long before they open their batches; so does a new cycle."""
+
+
+class LiveAgent:
+    """Judges what a store and sources hold, period by period.
+
+    Parameters
+    ----------
+    settings
+        how.
+    store
+        where everything is kept.
+    clock
+        tells the time by which periods are over.
+    sources
+        forecasts and actuals that are read where they lie.
+    holder
+        name of this instance: of all instances on one store, one judges.
+    start
+        first instant to judge; None = the first period that has rows.
+    """
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        store: Store,
+        clock: Clock,
+        *,
+        sources: Sequence[RowSource] = (),
+        holder: str = "agent",
+        start: datetime | None = None,
+        lease: timedelta = LEASE,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings, self.holder = settings, holder
+        self._store, self._clock, self._sources = store, clock, tuple(sources)
+        self._lease_time, self._wall = lease, wall
+        self._start = None if start is None else settings.periods.at(instant_of(start))
+        self._watch = watch_for(settings)
+        self._lease: Lease | None = None
+        self._reopened_at: datetime | None = None
+        self._load()
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of the streams by row of the registry, as of the last tick."""
+        return self._registered.names
+
+    @property
+    def memory(self) -> Memory:
+        """What the agent remembers after its last cycle."""
+        return self._memory
+
+    def tick(self) -> list[CycleInfo]:
+        """Judge all that can be judged now; return the heads of the cycles that were written.
+
+        Empty where there is nothing to do, or another instance leads.
+
+        Raises
+        ------
+        StoreError, SourceError
+            Nothing of the cycle was written; call again later.
+        """
+        done: list[CycleInfo] = []
+        try:
+            while self._leads():
+                made = self._step()
+                if not made:
+                    break
+                done.extend(made)
+        except BaseException:
+            self._load_later()
+            raise
+        return done
+
+    def surrender(self) -> None:
+        """Give the right to judge back, so that another instance can take it at once."""
+        if self._lease is not None:
+            self._store.surrender(self._lease)
+            self._lease = None
+
+    def deployed(
+        self,
+        names: Sequence[str],
+        held_out: LossRows | None = None,
+        *,
+        requests: Sequence[str] = (),
+        by: str = "",
+        why: str = "",
+    ) -> int:
+        """Record that new versions of streams are live; they count from the next cycle on.
+
+        ``held_out`` are losses of the new versions on batches that they were not trained on;
+        ``requests`` the ids that this answers. Return the number of the action.
+
+        Raises
+        ------
+        DataError
+            A stream is unknown, or held-out losses have no times.
+        ConflictError
+            A request is closed already.
+        """
+        brought = None if held_out is None else held_out_payload(held_out, self._watch)
+        payload = {"unique_ids": list(names), "held_out": brought}
+        action = Action("deployed", payload, self._clock.now(), by, why)
+        return self._act(action, names, requests, "done")
+
+    def failed(
+        self,
+        names: Sequence[str],
+        error: str = "",
+        *,
+        requests: Sequence[str] = (),
+        by: str = "",
+    ) -> int:
+        """Record that re-trainings failed: the old versions stay, and may ask again."""
+        payload = {"unique_ids": list(names), "error": error}
+        action = Action("failed", payload, self._clock.now(), by, error)
+        return self._act(action, names, requests, "failed")
+
+    def tag(self, tags: dict[str, dict[str, str]], *, by: str = "") -> int:
+        """Record tags of streams, known or to come: values by stream, by name of the tag."""
+        action = Action("tags", {"tags": tags}, self._clock.now(), by)
+        return self._store.act([action])
+
+    def status(self) -> LiveStatus:
+        """Return how the agent stands."""
+        lease = self._store.lease()
+        there = lease is not None and lease.expires_at > self._wall()
+        last = self._last
+        period, now = self._next_period(), self._clock.now()
+        waits, share, begins = "nothing came yet", None, None
+        if period is not None:
+            begins = moment_of(self.settings.periods.start(period))
+            state = self._closing(self._desk.gathered(period), now)
+            waits, share = state.waits_for, state.complete
+            if self._fits_open():
+                waits = "re-trainings that are running"
+        return LiveStatus(
+            cycle=0 if last is None else last.cycle,
+            streams=len(self.streams),
+            next_period=begins,
+            waits_for=waits,
+            complete=share,
+            leader=lease.holder if lease is not None and there else None,
+            leads=self._lease is not None and there and lease == self._lease,
+            verdicts={} if last is None else dict(last.summary.get("verdicts", {})),
+        )
+
+    # What follows reads and writes the store, in the order of a tick.
+
+    def _leads(self) -> bool:
+        """Return whether this instance may judge, and take note of what others judged before."""
+        held = self._lease
+        self._lease = self._store.acquire(self.holder, self._lease_time, self._wall())
+        if self._lease is None:
+            return False
+        if self._stale or held is None or held.token != self._lease.token:
+            self._load()
+        return True
+
+    def _load_later(self) -> None:
+        self._stale = True
+
+    def _load(self) -> None:
+        """Read what the store knows: streams, tags, state, and the cycles that may be opened."""
+        store = self._store
+        self._registered = Registered(store.streams())
+        for action in store.actions():
+            if action.kind == "tags" and action.cycle is not None:
+                self._registered.tag(action.payload["tags"])
+        self._memory, self._expected = restored(
+            store.snapshot(), self._watch, self._registered.names, store.url
+        )
+        reach = int(self.settings.reopen / batch_length(self.settings)) + 2
+        recent = store.cycles(newest_first=True, limit=reach)
+        self._judged = {info.period: info for info in recent}
+        self._last = recent[0] if recent else None
+        self._passed = self._last.period if self._last else None
+        self._desk = Desk(self.settings, store, self._sources, self._watch, self._registered)
+        self._stale = False
+
+    def _step(self) -> list[CycleInfo]:
+        """Judge one period, or open some again; empty = there is nothing to do."""
+        now = self._clock.now()
+        gathered, ready = (None, Closing()) if self._fits_open() else self._candidate(now)
+        waited = self._reopened_at is None or now - self._reopened_at >= REOPEN_EVERY
+        if ready.closed or waited:
+            late = self._late(now)
+            if late:
+                self._reopened_at = now
+                return self._reopen(late, now)
+        if gathered is None or not ready.closed:
+            return []
+        return self._judge(gathered, ready, now)
+
+    def _candidate(self, now: datetime) -> tuple[Gathering | None, Closing]:
+        """Return the next period that has forecasts, and whether it is judged now."""
+        while True:
+            period = self._next_period()
+            if period is None:
+                return None, Closing(waits_for="nothing came yet")
+            gathered = self._desk.gathered(period)
+            ready = self._closing(gathered, now)
+            if not ready.empty:
+                return gathered, ready
+            self._passed = period
+
+    def _fits_open(self) -> bool:
+        if not self.settings.wait_for_fits:
+            return False
+        return bool(self._store.requests(status=("open", "claimed"), limit=1))
+
+    def _next_period(self) -> int | None:
+        """Return the period that is judged next; None = nothing came yet."""
+        if self._passed is not None:
+            return self._passed + 1
+        if self._start is not None:
+            return self._start
+        there = self._store.periods()
+        return min(there) if there else None
+
+    def _closing(self, gathered: Gathering, now: datetime) -> Closing:
+        end = moment_of(self.settings.periods.end(gathered.period))
+        expected = np.zeros(gathered.n_streams, dtype=np.bool_)
+        expected[: len(self._expected)] = self._expected
+        later = False
+        if self.settings.timeout is None and now >= end:
+            later = any(one > gathered.period for one in self._store.periods())
+        return closing(gathered, expected, now, self.settings, later=later)
+
+    def _judge(self, gathered: Gathering, ready: Closing, now: datetime) -> list[CycleInfo]:
+        """Judge the next period and commit it."""
+        began = time.perf_counter()
+        cycle = 1 if self._last is None else self._last.cycle + 1
+        actions = self._store.actions(pending=True)
+        memory = carried_out(self._memory, actions, self._watch, self._registered)
+        reading = self._desk.reading(gathered)
+        head = Head(
+            cycle=cycle,
+            revision=0,
+            period=gathered.period,
+            judged_at=now,
+            through=gathered.through,
+            closed=ready.closed,
+            summary={"complete": ready.complete, **_made_of(reading)},
+        )
+        memory, entry, _ = judged(memory, reading.inputs, head, self._watch, self._registered)
+        summary = {**entry.info.summary, "seconds": time.perf_counter() - began}
+        entry = replace(entry, info=replace(entry.info, summary=summary))
+        self._commit((entry,), memory, {action.number: cycle for action in actions})
+        return [entry.info]
+
+    def _late(self, now: datetime) -> dict[int, Reading]:
+        """Return the judged periods whose rows are others now than when they were judged."""
+        near = {
+            period: info
+            for period, info in self._judged.items()
+            if over_since(period, self.settings, now) <= self.settings.reopen
+        }
+        if not near:
+            return {}
+        last = self._store.periods(first=min(near))
+        late = {}
+        for period, info in near.items():
+            stamps = self._desk.stamps(period)
+            if last.get(period, 0) <= info.through and stamps == (info.summary["stamps"] or {}):
+                continue
+            reading = self._desk.again(period)
+            if _same(reading.inputs, read_entry(self._store, info.cycle)):
+                # Nothing that counts: look again only when something else comes.
+                summary = {**info.summary, "stamps": reading.stamps}
+                self._judged[period] = replace(info, through=reading.through, summary=summary)
+            else:
+                late[period] = reading
+        return late
+
+    def _reopen(self, late: Mapping[int, Reading], now: datetime) -> list[CycleInfo]:
+        """Judge periods anew into which rows came, and all cycles after the first of them."""
+        assert self._last is not None
+
+        def read(before: CycleEntry) -> tuple[Head, Inputs]:
+            head, inputs = unchanged(before)
+            head = replace(head, revision=before.info.revision + 1, judged_at=now, closed="revised")
+            reading = late.get(before.info.period)
+            if reading is None:
+                return head, inputs
+            summary = {**head.summary, **_made_of(reading)}
+            return replace(head, through=reading.through, summary=summary), reading.inputs
+
+        first = min(self._judged[period].cycle for period in late)
+        made = list(recomputed(self._store, self._watch, first, self._last.cycle, read))
+        self._commit(tuple(one.entry for one in made), made[-1].memory, {})
+        return [one.entry.info for one in made]
+
+    def _commit(
+        self, entries: tuple[CycleEntry, ...], memory: Memory, applied: dict[int, int]
+    ) -> None:
+        """Write entries and the state after them; only then does this instance know of them."""
+        newest = entries[-1]
+        outstanding = [one for _, one in self._store.requests(status=("open", "claimed"))]
+        asked, stale = wanted(newest, memory, self._registered, outstanding)
+        told = [
+            event
+            for entry in entries
+            for event in events(
+                entry,
+                asked if entry is newest else (),
+                stale if entry is newest else (),
+                self._registered,
+            )
+        ]
+        self._store.commit(
+            Commit(
+                entries=entries,
+                snapshot=self._snapshot(newest, memory),
+                applied=applied,
+                requests=asked,
+                withdrawn=stale,
+                events=tuple(told),
+                targets=self.settings.targets,
+            ),
+            self._lease,
+            keep=self.settings.snapshot_every,
+        )
+        self._took(entries, memory)
+
+    def _snapshot(self, newest: CycleEntry, memory: Memory) -> Snapshot:
+        columns = columns_of(memory.state, memory.fleet)
+        columns["live.expected"] = _expected_after(newest, len(memory.row))
+        return Snapshot(newest.info.cycle, {"fleet": head_of(memory.fleet)}, columns)
+
+    def _took(self, entries: tuple[CycleEntry, ...], memory: Memory) -> None:
+        """Take note of what was committed."""
+        newest = entries[-1]
+        self._memory, self._last = memory, newest.info
+        self._judged |= {entry.info.period: entry.info for entry in entries}
+        self._expected = _expected_after(newest, len(memory.row))
+        self._passed = max(newest.info.period, self._passed or newest.info.period)
+        self._desk.cleared()
+
+    def _act(
+        self, action: Action, names: Sequence[str], requests: Sequence[str], outcome: str
+    ) -> int:
+        check_known(names, self._store.streams())
+        return self._store.act([action], finished=dict.fromkeys(requests, outcome))
+
+
+def watch_for(settings: LiveSettings) -> Watch:
+    """Return the watch that settings ask for.
+
+    Raises
+    ------
+    SettingsError
+        The test reads the places of single losses, and periods are cut by the clock of a zone.
+    """
+    periods = settings.periods
+    watch = Watch(settings.policy, periods.batch, None, settings.seed)
+    if not watch.reads_single_losses:
+        return watch
+    if periods.zone is not None:
+        raise SettingsError(
+            f"The test `{watch.monitor.test}` reads single losses by their slots; days of 23 and "
+            f"25 hours have no fixed ones. `timezone` must be empty. Got {periods.zone}. "
+            f'Hint: test="moderated_t", or push times without a zone.',
+        )
+    return replace(watch, slot=periods.slot)
+
+
+def _expected_after(newest: CycleEntry, n_streams: int) -> Bools:
+    """Return the streams that the next cycle waits for: those of this one."""
+    expected = np.zeros(n_streams, dtype=np.bool_)
+    expected[newest.streams] = True
+    return expected
+
+
+def _made_of(reading: Reading) -> dict[str, Any]:
+    return {"rows": reading.rows, "stamps": reading.stamps}
+
+
+def _same(inputs: Inputs, entry: CycleEntry) -> bool:
+    """Return whether a cycle would read the same."""
+    made = entry.evidence
+    columns = ("n", "loss", "benchmark", "forecasts")
+    return np.array_equal(inputs.rows, entry.streams) and all(
+        np.array_equal(getattr(inputs, name), made[name], equal_nan=name in columns[1:3])
+        for name in columns
+    )
