@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         verify_signature,
     )
     from mlma.library.pool import ForecastPool
+    from mlma.library.recorded import RecordedReplay, replay_recorded
     from mlma.library.replay import replay
     from mlma.library.result import ReplayResult
     from mlma.library.simulate import simulate
@@ -69,6 +70,7 @@ _HOMES = {
         "verify_signature",
     ),
     "mlma.library.pool": ("ForecastPool",),
+    "mlma.library.recorded": ("RecordedReplay", "replay_recorded"),
     "mlma.library.replay": ("replay",),
     "mlma.library.result": ("ReplayResult",),
     "mlma.library.simulate": ("simulate",),
@@ -97,6 +99,7 @@ __all__ = [
     "NewVersion",
     "Periodic",
     "Random",
+    "RecordedReplay",
     "ReplayResult",
     "SQLQueue",
     "SettingsError",
@@ -108,6 +111,7 @@ __all__ = [
     "check_shared_forecaster",
     "fingerprint",
     "replay",
+    "replay_recorded",
     "simulate",
     "verify_signature",
 ]

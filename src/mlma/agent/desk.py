@@ -98,6 +98,7 @@ class Desk:
         counts = gathered.account() | {
             "batches too small": int((~enough).sum()),
             "pairs without loss": seen.lost,
+            **self._left_out(gathered.period),
         }
         return Reading(gathered.period, inputs, counts, gathered.through, gathered.stamps)
 
@@ -137,6 +138,13 @@ class Desk:
         """Take note of streams that were registered since, and make room for them."""
         self.registered.extend(self.store.streams(len(self.registered.names)))
         made.widened(len(self.registered.names))
+
+    def _left_out(self, period: int) -> dict[str, int]:
+        return {
+            f"{source.name}: {out.reason}": out.count
+            for source in self.sources
+            for out in source.left_out(period)
+        }
 
     def _calendar(self, period: int) -> NDArray[np.int8]:
         periods = self.settings.periods

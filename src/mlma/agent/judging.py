@@ -127,6 +127,7 @@ def judged(
     head: Head,
     watch: Watch,
     registered: Registered,
+    *,
     before: CycleEntry | None = None,
 ) -> tuple[Memory, CycleEntry, Cycled]:
     """Return the memory after a cycle and its entry; ``before`` is the revision before, if any."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ class LiveAgent:
         self._start = None if start is None else settings.periods.at(instant_of(start))
         self._watch = watch_for(settings)
         self._lease: Lease | None = None
+        self._lock = RLock()
+        self._standing: tuple[int | None, Closing] | None = None
         self._reopened_at: datetime | None = None
         self._load()
 
@@ -99,15 +102,16 @@ class LiveAgent:
             Nothing of the cycle was written; call again later.
         """
         done: list[CycleInfo] = []
-        try:
-            while self._leads():
-                made = self._step()
-                if not made:
-                    break
-                done.extend(made)
-        except BaseException:
-            self._load_later()
-            raise
+        with self._lock:
+            try:
+                while self._leads():
+                    made = self._step()
+                    if not made:
+                        break
+                    done.extend(made)
+            except BaseException:
+                self._stale = True  # what is remembered may be ahead of the store
+                raise
         return done
 
     def surrender(self) -> None:
@@ -165,20 +169,18 @@ class LiveAgent:
         lease = self._store.lease()
         there = lease is not None and lease.expires_at > self._wall()
         last = self._last
-        period, now = self._next_period(), self._clock.now()
-        waits, share, begins = "nothing came yet", None, None
-        if period is not None:
-            begins = moment_of(self.settings.periods.start(period))
-            state = self._closing(self._desk.gathered(period), now)
-            waits, share = state.waits_for, state.complete
-            if self._fits_open():
-                waits = "re-trainings that are running"
+        if self._standing is None:
+            with self._lock:
+                self._candidate(self._clock.now())
+        period, state = self._standing or (None, Closing(waits_for="nothing came yet"))
+        begins = None if period is None else moment_of(self.settings.periods.start(period))
+        waits = "re-trainings that are running" if self._fits_open() else state.waits_for
         return LiveStatus(
             cycle=0 if last is None else last.cycle,
             streams=len(self.streams),
             next_period=begins,
             waits_for=waits,
-            complete=share,
+            complete=state.complete,
             leader=lease.holder if lease is not None and there else None,
             leads=self._lease is not None and there and lease == self._lease,
             verdicts={} if last is None else dict(last.summary.get("verdicts", {})),
@@ -195,9 +197,6 @@ class LiveAgent:
         if self._stale or held is None or held.token != self._lease.token:
             self._load()
         return True
-
-    def _load_later(self) -> None:
-        self._stale = True
 
     def _load(self) -> None:
         """Read what the store knows: streams, tags, state, and the cycles that may be opened."""
@@ -236,12 +235,23 @@ class LiveAgent:
         while True:
             period = self._next_period()
             if period is None:
-                return None, Closing(waits_for="nothing came yet")
+                nothing = Closing(waits_for="nothing came yet")
+                self._standing = None, nothing
+                return None, nothing
             gathered = self._desk.gathered(period)
             ready = self._closing(gathered, now)
+            self._standing = period, ready
             if not ready.empty:
                 return gathered, ready
-            self._passed = period
+            later = period + 1 if self._sources else self._later(period)
+            if later is None:
+                self._standing = period, Closing(waits_for="forecasts of a later period")
+                return None, self._standing[1]
+            self._passed = later - 1
+
+    def _later(self, period: int) -> int | None:
+        """Return the next period after one that has pushed rows; None = there is none."""
+        return min(self._store.periods(first=period + 1), default=None)
 
     def _fits_open(self) -> bool:
         if not self.settings.wait_for_fits:
@@ -263,7 +273,7 @@ class LiveAgent:
         expected[: len(self._expected)] = self._expected
         later = False
         if self.settings.timeout is None and now >= end:
-            later = any(one > gathered.period for one in self._store.periods())
+            later = self._later(gathered.period) is not None
         return closing(gathered, expected, now, self.settings, later=later)
 
     def _judge(self, gathered: Gathering, ready: Closing, now: datetime) -> list[CycleInfo]:

@@ -59,7 +59,7 @@ def recomputed(
         known = registered.names
         if len(inputs.rows) and inputs.rows[-1] >= len(known):
             registered.extend(store.streams(len(known)))
-        memory, entry, _ = judged(memory, inputs, head, of_then, registered, before)
+        memory, entry, _ = judged(memory, inputs, head, of_then, registered, before=before)
         if cycle >= first:
             yield Recomputed(before, entry, memory, registered)
 

@@ -96,5 +96,5 @@ def _all_alike(one: NDArray[np.generic], other: NDArray[np.generic]) -> bool:
 def _alike(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
     same = np.asarray(one == other)
     if one.dtype.kind == "f":
-        same |= np.isnan(one) & np.isnan(other)  # type: ignore[call-overload]
+        same |= np.isnan(one) & np.isnan(other)
     return same

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlma.domain.inbox import Kind, Rows
+from mlma.domain.leftovers import LeftOut
 
 
 class Source(Protocol):
@@ -88,4 +89,8 @@ class RowSource(Protocol):
 
     def stamp(self, period: int) -> str:
         """Return a text that changes whenever the rows of a period may have changed."""
+        ...
+
+    def left_out(self, period: int) -> tuple[LeftOut, ...]:
+        """Return what was not used when the period was last read."""
         ...
