@@ -132,7 +132,8 @@ class LiveAgent:
         """Record that new versions of streams are live; they count from the next cycle on.
 
         ``held_out`` are losses of the new versions on batches that they were not trained on;
-        ``requests`` the ids that this answers. Return the number of the action.
+        ``requests`` the ids that this answers; empty = all that are open for these streams. Return
+        the number of the action.
 
         Raises
         ------
@@ -390,7 +391,14 @@ class LiveAgent:
         self, action: Action, names: Sequence[str], requests: Sequence[str], outcome: str
     ) -> int:
         check_known(names, self._store.streams())
-        return self._store.act([action], finished=dict.fromkeys(requests, outcome))
+        answered = list(requests) or self._asked_of(names)
+        return self._store.act([action], finished=dict.fromkeys(answered, outcome))
+
+    def _asked_of(self, names: Sequence[str]) -> list[str]:
+        """Return the ids of what is asked of these streams."""
+        wanted = set(names)
+        asked = self._store.requests(status=("open", "claimed"))
+        return [one.request.id for _, one in asked if one.request.unique_id in wanted]
 
 
 def watch_for(settings: LiveSettings) -> Watch:

@@ -5,7 +5,7 @@ a field of `MLMA`; the defaults are our reading.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Any, ClassVar
 
@@ -273,3 +273,9 @@ def build(maker: Callable[..., Policy], name: str, arguments: dict[str, Any]) ->
         return maker(**arguments)
     except TypeError as error:
         raise SettingsError(f"`{name}` cannot be built from {arguments}: {error}") from error
+
+
+def one_model(policy: Policy | str | None) -> Policy:
+    """Return the policy of an agent that has one model per stream; default `MLMA`."""
+    chosen = MLMA() if policy is None else policy_from(policy)
+    return replace(chosen, pool=1) if isinstance(chosen, MLMA) else chosen

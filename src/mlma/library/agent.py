@@ -28,7 +28,7 @@ from mlma.domain.fleet import Finding, FleetState
 from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.policy import Policy
 from mlma.domain.rows import LossRows
-from mlma.domain.settings import policy_from
+from mlma.domain.settings import one_model, policy_from
 from mlma.domain.state import AgentState
 from mlma.library.calls import (
     all_left_out,
@@ -37,7 +37,6 @@ from mlma.library.calls import (
     excluded_of,
     named,
     not_named,
-    one_model,
     scored_rows,
     slot_of,
 )

@@ -14,9 +14,8 @@ from mlma.domain.batches import LossBatch
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import DataError, SettingsError, first_three
 from mlma.domain.leftovers import LeftOut, merge_left_out
-from mlma.domain.policy import Policy
 from mlma.domain.rows import LossRows, PairRows
-from mlma.domain.settings import MLMA, policy_from
+from mlma.domain.settings import MLMA
 from mlma.stats.calendar import calendar_class
 from mlma.stats.losses import Loss
 from mlma.stats.registry import batch_test
@@ -155,9 +154,3 @@ def named(
             f"{first_three(unknown)}. Known: {first_three(known) or 'none'}.",
         )
     return names
-
-
-def one_model(policy: Policy | str | None) -> Policy:
-    """Return the policy of an agent that has one model per stream; default `MLMA`."""
-    chosen = MLMA() if policy is None else policy_from(policy)
-    return replace(chosen, pool=1) if isinstance(chosen, MLMA) else chosen

@@ -26,7 +26,7 @@ from mlma.domain.leftovers import LeftOut, merge_left_out
 from mlma.domain.live import LiveSettings
 from mlma.domain.periods import Periods, moment_of
 from mlma.domain.policy import Policy
-from mlma.library.calls import one_model
+from mlma.domain.settings import one_model
 from mlma.library.result import evidence_frame
 from mlma.ports.store import Store
 from mlma.steps.show import shown
