@@ -18,6 +18,7 @@ MONDAY = np.datetime64("1969-12-29", "us")
 """Batches are counted from here: batches of weeks start on a Monday."""
 
 _HOUR = np.timedelta64(3600 * 10**6, "us")
+_DAY = 24 * _HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,11 @@ class Periods:
             since = (instants - MONDAY).astype(np.int64)
             period, rest = np.divmod(since, self.batch.astype(np.int64))
             return period, rest // self.slot.astype(np.int64)
-        first = self._at_most(instants.min()) if len(instants) else 0
-        last = self._at_most(instants.max()) + 2 if len(instants) else 0
+        if not len(instants):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        # No clock on a wall is a day ahead of UTC, or behind it.
+        first = int((instants.min() - _DAY - MONDAY) // self.batch)
+        last = int((instants.max() + _DAY - MONDAY) // self.batch) + 1
         starts = np.array([self.start(period) for period in range(first, last + 1)])
         at = np.searchsorted(starts, instants, side="right") - 1
         place = (instants - starts[at]) // self.slot
@@ -96,10 +100,6 @@ class Periods:
     def times(self, period: int, place: Ints) -> Times64:
         """Return the instants of some places of a period."""
         return np.asarray(self.start(period) + place * self.slot, dtype="datetime64[us]")
-
-    def _at_most(self, instant: np.datetime64) -> int:
-        """Return a period that is over or current at an instant: clocks differ by at most a day."""
-        return int((instant - np.timedelta64(1, "D") - MONDAY) // self.batch) - 1
 
 
 @lru_cache(maxsize=4096)
