@@ -18,6 +18,7 @@ from mlma.adapters.frames.faults import BodyError, Bools, Fault, Faults, Rule, c
 from mlma.adapters.frames.losses import _forecast_column
 from mlma.adapters.frames.moments import Ints, Moments, coded_text, read_moments, utc
 from mlma.adapters.frames.opening import Opened
+from mlma.adapters.frames.times import Times64
 from mlma.domain.errors import DataError, SettingsError
 from mlma.domain.inbox import NO_CUTOFF, Kind, NamedRows
 from mlma.domain.periods import Periods
@@ -209,46 +210,57 @@ def _refuse_missing(series: pl.Series, missing: Bools | None, faults: Faults) ->
 
 
 def _check_slots(series: pl.Series, slots: Moments, kind: Kind, door: Door, faults: Faults) -> None:
-    name, known = series.name, slots.known.view("datetime64[us]")
-    walls = np.timedelta64(0, "us")
+    known = slots.known.view("datetime64[us]")
+    clock = door.now
     if door.periods.zone is None and not slots.zoned:
-        walls = _WALLS
-    latest = door.now + door.ahead + walls
-    oldest = _EARLIEST if door.oldest is None else max(door.oldest, _EARLIEST)
-    inside = (known >= oldest) & (known <= latest)
-    grid = f"a start of a slot, every {_length(door.periods.slot)} from midnight"
-    if door.periods.zone:
-        grid += f" in {door.periods.zone}"
-    off = np.zeros(len(known), dtype=bool)
-    off[inside] = door.periods.off_grid(known[inside])
-    checks = [
-        (
-            Rule(name, f"at or after {utc(oldest)}", f"{name} too old", "check year and unit"),
-            known < oldest,
-        ),
-        (
-            Rule(
-                name,
-                f"at or before {utc(latest)}",
-                f"{name} too far in the future",
-                "check year, unit and the clock of the server",
-            ),
-            known > latest,
-        ),
-        (Rule(name, grid, f"{name} off the grid", "push the time at which a slot starts"), off),
-    ]
+        clock = clock + _WALLS
+    checks = _range_checks(series.name, known, clock, door)
+    inside = ~(checks[0][1] | checks[1][1])
+    checks.append(_grid_check(series.name, known, inside, door))
     if kind == "actuals":
-        future = known > door.now + door.periods.slot + walls
-        rule = Rule(
-            name,
-            f"over by now, {utc(door.now)} UTC: an actual cannot be known yet",
-            f"{name} of an actual in the future",
-            "check the time zone of the times, and whether these rows are forecasts",
-        )
-        checks.append((rule, future & inside))
+        checks.append(_future_check(series.name, known, clock, door))
     for rule, bad in checks:
         if bad.any():
             faults.add(Fault(rule, slots.spread(bad), cells(series)))
+
+
+def _range_checks(
+    name: str, known: Times64, clock: np.datetime64, door: Door
+) -> list[tuple[Rule, Bools]]:
+    oldest = _EARLIEST if door.oldest is None else max(door.oldest, _EARLIEST)
+    latest = clock + door.ahead
+    old = Rule(name, f"at or after {utc(oldest)}", f"{name} too old", "check year and unit")
+    far = Rule(
+        name,
+        f"at or before {utc(latest)}",
+        f"{name} too far in the future",
+        "check year, unit and the clock of the server",
+    )
+    return [(old, known < oldest), (far, known > latest)]
+
+
+def _grid_check(name: str, known: Times64, inside: Bools, door: Door) -> tuple[Rule, Bools]:
+    """Return which slots are off the grid; those that are not inside are not looked at."""
+    expected = f"a start of a slot, every {_length(door.periods.slot)} from midnight"
+    if door.periods.zone:
+        expected += f" in {door.periods.zone}"
+    off = np.zeros(len(known), dtype=bool)
+    off[inside] = door.periods.off_grid(known[inside])
+    hint = "push the time at which a slot starts"
+    return Rule(name, expected, f"{name} off the grid", hint), off
+
+
+def _future_check(
+    name: str, known: Times64, clock: np.datetime64, door: Door
+) -> tuple[Rule, Bools]:
+    """Return which slots start later than the next one: clocks differ a little."""
+    rule = Rule(
+        name,
+        f"over by now, {utc(door.now)} UTC: an actual cannot be known yet",
+        f"{name} of an actual in the future",
+        "check the time zone of the times, and whether these rows are forecasts",
+    )
+    return rule, known > clock + door.periods.slot
 
 
 def _length(slot: np.timedelta64) -> str:
