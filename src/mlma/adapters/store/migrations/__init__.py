@@ -1,0 +1,1 @@
+"""Versions of the schema, oldest first; each module of `versions` leads from the one before."""
