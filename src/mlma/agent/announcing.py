@@ -4,7 +4,7 @@ Takes the entries of a commit and the memory after it, gives requests and events
 same whoever computes them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from mlma.agent.judging import Registered, number_or_none
 from mlma.agent.watch import Memory
 from mlma.domain.ledger import CycleEntry, Decided, Event, OpenRequest
+from mlma.domain.periods import Periods, moment_of
 from mlma.domain.requests import RetrainingRequest, digest, request_id
 from mlma.domain.verdicts import Reason
 
@@ -23,12 +24,17 @@ _TOLD = ("retrain", "hold", "defer", "switch", "escalate")
 
 
 def wanted(
-    entry: CycleEntry, memory: Memory, registered: Registered, outstanding: Sequence[OpenRequest]
+    entry: CycleEntry,
+    memory: Memory,
+    registered: Registered,
+    outstanding: Sequence[OpenRequest],
+    answered: Container[str] = (),
 ) -> tuple[tuple[RetrainingRequest, ...], tuple[str, ...]]:
     """Return the new requests after an entry, and the ids of those that are not wanted any more.
 
     A stream whose re-training is pending has one request. One that nobody has claimed is withdrawn
-    where a revised batch no longer asks for it.
+    where a revised batch no longer asks for it. ``answered`` are streams whose fit has ended, and
+    counts from the next cycle on: they are not asked for once more.
     """
     asked = {one.request.unique_id: one for one in outstanding}
     decided = {one.stream: one for one in entry.decided}
@@ -36,7 +42,7 @@ def wanted(
     new = [
         _request(row, name, entry, memory, decided.get(row))
         for name, row in sorted(pending.items())
-        if name not in asked
+        if name not in asked and name not in answered
     ]
     stale = tuple(
         one.request.id
@@ -75,6 +81,7 @@ def events(
     requests: Sequence[RetrainingRequest],
     withdrawn: Sequence[str],
     registered: Registered,
+    periods: Periods,
 ) -> Iterator[Event]:
     """Yield what of a cycle the outside is told."""
     info = entry.info
@@ -82,6 +89,7 @@ def events(
         "cycle": info.cycle,
         "revision": info.revision,
         "period": info.period,
+        "begins": moment_of(periods.start(info.period)).isoformat(),
         "judged_at": info.judged_at.isoformat(),
     }
 

@@ -3,7 +3,7 @@
 Takes recorded actions, gives the memory after them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from mlma.domain.errors import DataError, first_three
 from mlma.domain.ledger import Action
 from mlma.domain.periods import MONDAY
 from mlma.domain.rows import LossRows
+from mlma.ports.store import Registry
 from mlma.steps.lay import block
 
 
@@ -91,16 +92,18 @@ def _rows(payload: dict[str, Any]) -> LossRows:
     )
 
 
-def check_known(names: Sequence[str], known: Iterable[str]) -> None:
-    """Raise where a stream was never seen.
+def check_known(names: Sequence[str], seen: Mapping[str, int], registry: Registry) -> None:
+    """Raise where a stream is not registered; ``seen`` are the first ones of the registry.
 
     Raises
     ------
     DataError
         It names the first three of them.
     """
-    there = set(known)
-    unknown = [name for name in names if name not in there]
+    unknown = [name for name in names if name not in seen]
+    if unknown:
+        later = set(registry.streams(len(seen)))
+        unknown = [name for name in unknown if name not in later]
     if unknown:
         raise DataError(
             f"{len(unknown)} streams are not known: {first_three(unknown)}. Expected names of "

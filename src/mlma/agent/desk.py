@@ -119,11 +119,12 @@ class Desk:
                 parcel
                 for kind in KINDS
                 for parcel in self.store.parcels(kind, made.period, after=made.through)
+                if parcel.number <= last  # of a kind that was read before, later ones are not here
             ]
             self._meet(made)
             for parcel in parcels:
                 made.put(parcel.kind, parcel.rows)
-            made.through = max((one.number for one in parcels), default=made.through)
+            made.through = last
         self._meet(made)
         return made
 

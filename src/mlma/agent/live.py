@@ -191,8 +191,9 @@ class LiveAgent:
 
     def _leads(self) -> bool:
         """Return whether this instance may judge, and take note of what others judged before."""
-        held = self._lease
-        self._lease = self._store.acquire(self.holder, self._lease_time, self._wall())
+        held, wall = self._lease, self._wall()
+        if held is None or self._stale or held.expires_at - wall < self._lease_time / 2:
+            self._lease = self._store.acquire(self.holder, self._lease_time, wall)
         if self._lease is None:
             return False
         if self._stale or held is None or held.token != self._lease.token:
@@ -347,7 +348,8 @@ class LiveAgent:
         """Write entries and the state after them; only then does this instance know of them."""
         newest = entries[-1]
         outstanding = [one for _, one in self._store.requests(status=("open", "claimed"))]
-        asked, stale = wanted(newest, memory, self._registered, outstanding)
+        answered = self._answered(applied)  # read after `outstanding`: a fit may end in between
+        asked, stale = wanted(newest, memory, self._registered, outstanding, answered)
         told = [
             event
             for entry in entries
@@ -356,6 +358,7 @@ class LiveAgent:
                 asked if entry is newest else (),
                 stale if entry is newest else (),
                 self._registered,
+                self.settings.periods,
             )
         ]
         self._store.commit(
@@ -372,6 +375,15 @@ class LiveAgent:
             keep=self.settings.snapshot_every,
         )
         self._took(entries, memory)
+
+    def _answered(self, applied: dict[int, int]) -> set[str]:
+        """Return the streams whose fits ended, but for those of actions that are carried out."""
+        return {
+            name
+            for action in self._store.actions(pending=True)
+            if action.kind in ("deployed", "failed") and action.number not in applied
+            for name in action.payload["unique_ids"]
+        }
 
     def _snapshot(self, newest: CycleEntry, memory: Memory) -> Snapshot:
         columns = columns_of(memory.state, memory.fleet)
@@ -390,7 +402,7 @@ class LiveAgent:
     def _act(
         self, action: Action, names: Sequence[str], requests: Sequence[str], outcome: str
     ) -> int:
-        check_known(names, self._store.streams())
+        check_known(names, self._memory.row, self._store)
         answered = list(requests) or self._asked_of(names)
         return self._store.act([action], finished=dict.fromkeys(answered, outcome))
 

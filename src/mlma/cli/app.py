@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from mlma.cli.config import table_of
+from mlma.cli.cycle import register_cycle
+from mlma.cli.db import register_db
+from mlma.cli.doctor import register_doctor
+from mlma.cli.init import register_init
+from mlma.cli.key import register_key
+from mlma.cli.serve import register_serve
+from mlma.cli.serve_demo import register_serve_demo
 from mlma.cli.simulate import register_simulate
+from mlma.cli.status import register_status
+from mlma.cli.verify import register_verify
 from mlma.cli.versions import register_versions
 from mlma.domain.errors import DataError, MissingExtraError, MlmaError, SettingsError
 
@@ -208,6 +217,15 @@ def demo(
 
 register_simulate(app)
 register_versions(app)
+register_init(app)
+register_serve(app)
+register_serve_demo(app)
+register_cycle(app)
+register_status(app)
+register_doctor(app)
+register_key(app)
+register_db(app)
+register_verify(app)
 
 
 def _refuse_bad_report(report: Path | None) -> None:

@@ -1,14 +1,21 @@
 """Settings from a configuration file: the table ``[replay]`` of ``mlma.toml``.
 
-Order of precedence: command line, environment (``MLMA_MODEL`` and the like), file, default.
+Order of precedence: command line, environment (``MLMA_MODEL`` and the like), file, default. The
+tables of the service stand in the same file; `mlma.service.settings` reads them.
 """
 
-import tomllib
 from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
 from mlma.domain.errors import SettingsError, unknown_name
+from mlma.service.documents import document
+
+TABLES = (
+    *("agent", "batches", "store", "retention", "streams", "clock", "server", "scheduler"),
+    *("keys", "sources", "retraining", "webhooks", "replay"),
+)
+"""Tables that the file may have; named here, so that a replay does not need the extra `serve`."""
 
 
 def table_of(
@@ -24,21 +31,11 @@ def table_of(
     SettingsError
         The file is missing or no TOML, a key is unknown, or a value is none for its key.
     """
-    try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        reason = error.strerror or error
-        raise SettingsError(f"The configuration {path} cannot be read: {reason}.") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"The configuration {path} is not UTF-8 text.") from error
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"The configuration {path} is not TOML: {error}.") from error
-    for table in document:
-        if table != name:
-            raise unknown_name(f"table in {path}", table, [name])
-    settings = document.get(name, {})
+    tables = document(path)
+    for table in tables:
+        if table not in TABLES:
+            raise unknown_name(f"table in {path}", table, TABLES)
+    settings = tables.get(name, {})
     if not isinstance(settings, dict):
         raise SettingsError(f"`{name}` in {path} must be a table. Hint: start it with [{name}].")
     names, values = list(known), {}

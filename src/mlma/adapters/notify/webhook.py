@@ -6,39 +6,16 @@ answers 2xx, trains, and tells the agent when the new version is live.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from mlma.adapters.notify.addresses import (
-    ForbiddenAddressError,
-    Resolve,
-    check_public,
-    resolved,
-)
-from mlma.adapters.notify.deadline import Deadline
-from mlma.adapters.notify.documents import batch_id, digest, message, portions, utc_now
-from mlma.adapters.notify.endpoint import Endpoint, checked_headers
-from mlma.adapters.notify.signature import SIGNATURE_HEADER, secret_bytes, signature
+from mlma.adapters.notify.addresses import Resolve, resolved
+from mlma.adapters.notify.documents import batch_id, message, portions, utc_now
+from mlma.adapters.notify.sender import Sender, Trouble, pause_seconds
 from mlma.domain.errors import SettingsError
 from mlma.ports import DeliveryError, RetrainingRequest
 
-if TYPE_CHECKING:
-    import httpx
-
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """Why an attempt failed; may another one help, and after how many seconds at least?"""
-
-    why: str
-    again: bool = False
-    wait_seconds: float = 0.0
-    refused: bool = False
 
 
 class Webhook:
@@ -54,7 +31,8 @@ class Webhook:
     timeout
         seconds that one attempt may take, from the connection to the status.
     retries
-        further attempts after a status of 500 or more, 429, a time-out or a failed connection.
+        further attempts after a status of 500 or more, 408, 425 or 429, a time-out or a failed
+        connection.
         Pauses double from half a second to a minute, less a random share of up to a half;
         ``Retry-After`` lengthens a pause, to a minute at most.
     allow_private
@@ -96,15 +74,20 @@ class Webhook:
         clock: Callable[[], datetime] = utc_now,
         resolve: Resolve = resolved,
     ) -> None:
-        self._endpoint = Endpoint(url, allow_private=allow_private)
-        self._secret = None if secret is None else secret_bytes(secret)
-        self.timeout = _above("timeout", timeout, 0.0, open_end=True)
+        self._sender = Sender(
+            url,
+            secret=secret,
+            timeout=_above("timeout", timeout, 0.0, open_end=True),
+            allow_private=allow_private,
+            headers=headers,
+            clock=clock,
+            resolve=resolve,
+        )
+        self.timeout, self.allow_private = timeout, allow_private
         self.retries = int(_above("retries", retries, 0))
-        self.allow_private = allow_private
         self.max_requests = int(_above("max_requests", max_requests, 1))
         self.max_bytes = int(_above("max_bytes", max_bytes, 1))
-        self._headers = checked_headers(headers or {})
-        self._sleep, self._clock, self._resolve = sleep, clock, resolve
+        self._sleep, self._clock = sleep, clock
 
     def batches(self, requests: Sequence[RetrainingRequest]) -> list[tuple[RetrainingRequest, ...]]:
         """Return the requests in portions, each for one message."""
@@ -130,92 +113,27 @@ class Webhook:
         if trouble is not None:
             times = "" if tried == 1 else f" ({tried} attempts)"
             raise DeliveryError(
-                f"The webhook at {self._endpoint} did not take the message about "
+                f"The webhook at {self._sender.endpoint} did not take the message about "
                 f"{_streams(batch)}: {trouble.why}{times}.",
                 refused=trouble.refused,
             )
 
     def __repr__(self) -> str:
-        return f"Webhook({self._endpoint}, {'not ' * (self._secret is None)}signed)"
+        return f"Webhook({self._sender.endpoint}, {'not ' * (not self._sender.signs)}signed)"
 
-    def _tried(self, body: bytes, key: str) -> tuple[int, _Trouble | None]:
+    def _tried(self, body: bytes, key: str) -> tuple[int, Trouble | None]:
         """Return the number of attempts, and why the last one failed; None = it did not."""
         import httpx
 
         with httpx.HTTPTransport() as transport:
             for attempt in range(self.retries + 1):
-                trouble = self._attempt(transport, body, key, attempt)
+                trouble = self._sender.post(transport, body, key, attempt)
                 if trouble is None or not trouble.again or attempt == self.retries:
                     break
-                self._sleep(max(_pause(key, attempt), trouble.wait_seconds))
+                pause = pause_seconds(key, attempt, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+                asked = min(trouble.wait_seconds, LONGEST_PAUSE_SECONDS)
+                self._sleep(max(pause, asked))
         return attempt + 1, trouble
-
-    def _attempt(
-        self, transport: "httpx.HTTPTransport", body: bytes, key: str, attempt: int
-    ) -> _Trouble | None:
-        """Post once; None = the message has arrived."""
-        import httpx
-
-        try:
-            request = self._request(body, key, attempt)
-        except ForbiddenAddressError as error:
-            return _Trouble(str(error).rstrip("."))
-        except OSError as error:
-            return _Trouble(f"its host has no address: {error}", again=True)
-        with Deadline(self.timeout) as deadline:
-            request.extensions["trace"] = deadline.trace
-            try:
-                response = transport.handle_request(request)
-                response.close()
-            except httpx.TransportError as error:
-                return self._broken(error, deadline)
-        return self._judged(response)
-
-    def _broken(self, error: "httpx.TransportError", deadline: Deadline) -> _Trouble:
-        import httpx
-
-        if deadline.passed or isinstance(error, httpx.TimeoutException):
-            return _Trouble(f"no answer within {self.timeout:g} s", again=True)
-        if isinstance(error, httpx.ConnectError):
-            return _Trouble(f"no connection: {error}", again=True)
-        return _Trouble(f"the connection broke ({type(error).__name__})", again=True)
-
-    def _request(self, body: bytes, key: str, attempt: int) -> "httpx.Request":
-        """Return the request to an address of the host that was looked up and checked just now."""
-        host, port = self._endpoint.host, self._endpoint.port
-        addresses = list(self._resolve(host, port))
-        if not addresses:
-            raise OSError("none was found")
-        if not self.allow_private:
-            check_public(host, addresses)
-        headers = {
-            **self._headers,
-            "content-type": "application/json",
-            "user-agent": "mlma",
-            "idempotency-key": key,
-            "connection": "close",
-        }
-        if self._secret is not None:
-            stamp = int(self._clock().timestamp())
-            headers[SIGNATURE_HEADER] = signature(body, self._secret, stamp)
-        return self._endpoint.request(
-            addresses[attempt % len(addresses)], body, headers, self.timeout
-        )
-
-    def _judged(self, response: "httpx.Response") -> _Trouble | None:
-        """Return what is wrong with an answer; None = the message has arrived."""
-        status = response.status_code
-        if 200 <= status < 300:
-            return None
-        if 300 <= status < 400:
-            to = self._endpoint.where_to(response.headers.get("location", ""))
-            return _Trouble(
-                f"it answered {status}, a redirect to {to}, which is not followed. "
-                f"Hint: if that is right, give the new address"
-            )
-        again = status >= 500 or status == 429
-        wait = _wait_seconds(response.headers.get("retry-after"), self._clock()) if again else 0.0
-        return _Trouble(f"it answered {status}", again, wait, refused=not again)
 
 
 def _above(name: str, value: float, least: float, *, open_end: bool = False) -> float:
@@ -234,25 +152,3 @@ def _streams(batch: Sequence[RetrainingRequest]) -> str:
     name = batch[0].unique_id[:80]
     first = name if name.isprintable() else repr(name)
     return first if len(batch) < 2 else f"{first} and {len(batch) - 1} more"
-
-
-def _pause(key: str, attempt: int) -> float:
-    """Return the seconds before the next attempt; messages differ, so they do not come in step."""
-    longest = min(FIRST_PAUSE_SECONDS * 2.0**attempt, LONGEST_PAUSE_SECONDS)
-    share = int(digest([key, attempt])[:8], 16) / 2**32
-    return longest * (1 - share / 2)
-
-
-def _wait_seconds(retry_after: str | None, now: datetime) -> float:
-    """Return the seconds that a receiver asks for, a minute at most; 0 = it asks for none."""
-    text = (retry_after or "").strip()
-    try:
-        if text.isascii() and text.isdecimal():
-            seconds = float(text)
-        else:
-            moment = parsedate_to_datetime(text)
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            seconds = (aware - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS)
