@@ -1,0 +1,147 @@
+"""Uploads: the body of a request, on its way from the network to a file that a parser can read.
+
+Takes a stream of bytes, gives a file at its start. However large a body says it is or turns out to
+be, memory holds a few megabytes of it; the size is checked while it comes in.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Container
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mlma.web.errors import RefusedError, refusal
+
+_IN_MEMORY = 4 * 2**20
+
+Body = BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What uploads may cost.
+
+    max_body
+        bytes, as it is sent.
+    silence
+        seconds without a byte after which a sender is given up.
+    at_once, parsers
+        bodies that come in, and that are parsed, at the same time.
+    """
+
+    max_body: int = 64 * 2**20
+    silence: float = 30.0
+    at_once: int = 64
+    parsers: int = 2
+
+
+class Uploads:
+    """The bodies that are coming in."""
+
+    def __init__(self, limits: UploadLimits) -> None:
+        self.limits = limits
+        self.parsers = ThreadPoolExecutor(limits.parsers, thread_name_prefix="mlma-parse")
+        self._now = 0
+
+    @asynccontextmanager
+    async def taken(self, request: Request) -> AsyncIterator[Body]:
+        """Give the body of a request in a file that lives as long as the block.
+
+        Raises
+        ------
+        RefusedError
+            It is too large, ends early, comes too slowly, or too many come at once.
+        """
+        if self._now >= self.limits.at_once:
+            raise RefusedError(
+                503, "Too many bodies come in at once.", retry_after=1, hint="send it again"
+            )
+        self._now += 1
+        try:
+            with _file() as body:
+                await _spool(request, body, self.limits)
+                yield body
+        finally:
+            self._now -= 1
+
+
+class Documents:
+    """ASGI layer that reads documents before a route does, and holds them to the same limits.
+
+    ``rows`` are the paths of bodies of rows, which their routes read themselves, bit by bit.
+    """
+
+    def __init__(self, app: ASGIApp, uploads: Uploads, rows: Container[str]) -> None:
+        self._app, self._uploads, self._rows = app, uploads, rows
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on with its document read, or refuse it."""
+        bare = scope["type"] != "http" or scope["method"] != "POST"
+        if bare or scope["path"] in self._rows:
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with self._uploads.taken(Request(scope, receive)) as body:
+                document = body.read()
+        except RefusedError as error:
+            await refusal(error)(scope, receive, send)
+            return
+        await self._app(scope, _told_at_once(document, receive), send)
+
+
+def _told_at_once(document: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def once() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": document, "more_body": False}
+
+    return once
+
+
+def _file() -> Body:
+    return cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))
+
+
+async def _spool(request: Request, body: Body, limits: UploadLimits) -> None:
+    size, declared = 0, request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.max_body:
+        raise _too_large(limits.max_body)
+    chunks = request.stream()
+    try:
+        while chunk := await _in_time(chunks, limits.silence):
+            size += len(chunk)
+            if size > limits.max_body:
+                raise _too_large(limits.max_body)
+            body.write(chunk)
+    except TimeoutError:
+        raise RefusedError(408, f"Nothing came for {limits.silence:g} seconds.") from None
+    except ClientDisconnect:
+        raise RefusedError(400, "The body ends early.", hint="send it again") from None
+    body.seek(0)
+
+
+async def _in_time(chunks: AsyncIterator[bytes], silence: float) -> bytes:
+    """Return the next bytes; empty = there are no more."""
+    async with asyncio.timeout(silence):
+        async for chunk in chunks:
+            if chunk:
+                return chunk
+        return b""
+
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(
+        413,
+        f"The body must be at most {most} bytes.",
+        hint="send it in parts, or raise `max_body` of `[server]`",
+    )
