@@ -267,3 +267,18 @@ def test_facts_tell_what_is_there(place, store):
     assert facts["bytes"] > 2000 * EVIDENCE.itemsize
     assert facts["url"] == store.url
     assert place.kind in store.url
+
+
+def test_old_events_are_dropped_unless_a_target_waits_for_them(store):
+    events = [Event(name, "test", NOW + at * MINUTE, {}) for at, name in enumerate("abc")]
+    store.post(events, ["x", "y"])
+    for one in store.due(NOW, 10):
+        if one.event.id != "b" or one.target == "x":
+            store.told(replace(one, status="delivered", attempts=1))
+    store.prune(snapshots_before=0, superseded_before=0, events_before=NOW + 2 * MINUTE)
+    assert sorted((one.event.id, one.target) for one in store.deliveries()) == [
+        ("b", "x"),
+        ("b", "y"),
+        ("c", "x"),
+        ("c", "y"),
+    ]

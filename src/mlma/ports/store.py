@@ -103,7 +103,10 @@ class Ledger(Protocol):
         ...
 
     def evidence(self, cycle: int, revision: int | None = None) -> tuple[Ints, NDArray[np.void]]:
-        """Return the streams of a cycle, ascending, and their records; None = newest revision."""
+        """Return the streams of a cycle, ascending, and their records; None = newest revision.
+
+        Of a cycle that is not there: none.
+        """
         ...
 
     def losses(self, cycle: int, revision: int | None = None) -> NDArray[np.float64] | None:
@@ -140,14 +143,24 @@ class State(Protocol):
     def commit(self, commit: Commit, lease: Lease | None = None, *, keep: int = 7) -> None:
         """Write a cycle.
 
-        Of the snapshots before the newest one, each ``keep``-th cycle stays. Raises
+        Of the snapshots before the newest one, each ``keep``-th cycle stays, unless it is of a
+        cycle that is judged anew. Raises
         ``ConflictError`` where the cycle and revision are there already, a period has another
         cycle, or the lease is no longer this holder's.
         """
         ...
 
-    def prune(self, *, snapshots_before: int, superseded_before: int) -> None:
-        """Drop snapshots and superseded revisions of cycles before these numbers."""
+    def prune(
+        self,
+        *,
+        snapshots_before: int,
+        superseded_before: int,
+        events_before: datetime | None = None,
+    ) -> None:
+        """Drop snapshots and superseded revisions of cycles before these numbers.
+
+        And events of before a time that wait for no target. The newest snapshot stays.
+        """
         ...
 
 

@@ -47,6 +47,8 @@ class Loop:
     first, longest
         seconds of the pause after one error and after many, less a random share of up to a half.
         A poke does not shorten them.
+    breath
+        seconds of rest after every step, so that many pokes do not keep it busy.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Loop:
         *,
         first: float = FIRST_PAUSE_SECONDS,
         longest: float = LONGEST_PAUSE_SECONDS,
+        breath: float = 0.0,
     ) -> None:
-        self.name, self._step = name, step
+        self.name, self._step, self._breath = name, step, breath
         self._first, self._longest = first, longest
         self._chance = Random(name)
         self._changed = Condition()
@@ -121,6 +124,7 @@ class Loop:
 
     def _rest(self, seconds: float | None, patient: bool) -> None:
         with self._changed:
+            self._changed.wait_for(lambda: self._stopping, self._breath)
             self._changed.wait_for(lambda: self._stopping or (self._poked and not patient), seconds)
             if not patient:
                 self._poked = False

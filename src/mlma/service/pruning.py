@@ -54,6 +54,7 @@ class Pruner:
             self._store.prune(
                 snapshots_before=status.cycle - self._cycles(self.retention.snapshots),
                 superseded_before=status.cycle - self._cycles(self.retention.superseded),
+                events_before=now - self.retention.superseded,
             )
             self._cycle = status.cycle
         return gone

@@ -20,6 +20,8 @@ from mlma.service.pruning import Pruner
 
 log = logging.getLogger(__name__)
 
+_BREATH_SECONDS = 0.1
+
 
 class Judge(Protocol):
     """What the scheduler asks of the live agent."""
@@ -93,7 +95,9 @@ class Scheduler:
         self._live, self._clock, self._pruner = live, clock, pruner
         self._every, self._judged = every.total_seconds(), tuple(judged)
         # The lease is renewed by looking: also while looking fails, it must not run out.
-        self._loop = Loop("scheduler", self._step, longest=max(self._every, 1.0))
+        self._loop = Loop(
+            "scheduler", self._step, longest=max(self._every, 1.0), breath=_BREATH_SECONDS
+        )
         self._facts = SchedulerFacts()
         self._busy = Lock()
 

@@ -150,7 +150,8 @@ class RetentionTable(Table):
         default=timedelta(days=14), description="Pushed rows, after the end of their period."
     )
     superseded: Length = Field(
-        default=timedelta(days=30), description="Revisions of a cycle that were overruled."
+        default=timedelta(days=30),
+        description="Overruled revisions of a cycle, and messages that were delivered.",
     )
     snapshots: Length = Field(
         default=timedelta(days=90), description="States of the agent to go back to."

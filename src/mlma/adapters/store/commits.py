@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from mlma.adapters.store.chunks import chunks_of
 from mlma.adapters.store.codec import array_bytes, micros, plain, written
 from mlma.adapters.store.leases import check_lease
 from mlma.adapters.store.numbers import locked, taken
-from mlma.adapters.store.outbox import post_events
+from mlma.adapters.store.outbox import drop_events, post_events
 from mlma.adapters.store.part import Part
 from mlma.adapters.store.requests import ask, withdraw
 from mlma.adapters.store.schema import CYCLES, DECIDED, JUDGED, LOSSES
@@ -56,8 +57,17 @@ class CommitsPart(Part):
             ask(connection, commit.requests)
             post_events(connection, commit.events, commit.targets)
 
-    def prune(self, *, snapshots_before: int, superseded_before: int) -> None:
-        """Drop snapshots and superseded revisions of cycles before these numbers."""
+    def prune(
+        self,
+        *,
+        snapshots_before: int,
+        superseded_before: int,
+        events_before: datetime | None = None,
+    ) -> None:
+        """Drop snapshots and superseded revisions of cycles before these numbers.
+
+        And events of before a time that wait for no target.
+        """
         with self._database.write() as connection:
             locked(connection)
             drop_before(connection, snapshots_before)
@@ -69,6 +79,8 @@ class CommitsPart(Part):
                 )
                 old = (table.c.cycle < superseded_before) & (table.c.revision < newest)
                 connection.execute(delete(table).where(old))
+            if events_before is not None:
+                drop_events(connection, events_before)
 
 
 @dataclass(frozen=True, slots=True)

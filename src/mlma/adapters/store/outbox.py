@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, delete, select, update
 
 from mlma.adapters.store.bulk import insert_all, slices
 from mlma.adapters.store.codec import micros, moment, named, plain, read, written
@@ -79,6 +79,16 @@ def post_events(connection: Connection, events: Sequence[Event], targets: Sequen
     missing = [pair for pair in wanted if pair not in pairs]
     before = taken(connection, "deliveries", len(missing))
     insert_all(connection, DELIVERIES, _waiting(missing, before))
+
+
+def drop_events(connection: Connection, before: datetime) -> None:
+    """Drop events of before a time, with their deliveries, where none of them waits."""
+    waiting = select(DELIVERIES.c.event).where(DELIVERIES.c.status == "waiting")
+    old = select(EVENTS.c.id).where(EVENTS.c.at < micros(before), EVENTS.c.id.not_in(waiting))
+    ids = list(connection.execute(old).scalars())
+    for some in slices(ids):
+        connection.execute(delete(DELIVERIES).where(DELIVERIES.c.event.in_(some)))
+        connection.execute(delete(EVENTS).where(EVENTS.c.id.in_(some)))
 
 
 def _events(events: Sequence[Event]) -> dict[str, list[object]]:
