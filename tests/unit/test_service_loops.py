@@ -3,7 +3,7 @@
 import itertools
 import logging
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 
 from mlma.domain.errors import StoreError
 from mlma.service.loops import Loop, stopped
@@ -102,3 +102,22 @@ def test_an_error_while_it_is_being_stopped_is_no_alarm(caplog):
         assert loop.join(5.0)
     assert loop.facts.errors == 0
     assert [one.levelname for one in caplog.records] == ["INFO"]
+
+
+def test_many_nudges_make_one_step_and_a_poke_does_not_wait_for_them():
+    steps = []
+    loop = Loop("nudged", lambda: steps.append(monotonic()), breath=0.3)
+    loop.start()
+    until(lambda: steps)
+    began = monotonic()
+    while monotonic() - began < 0.2:
+        loop.nudge()
+        sleep(0.005)
+    assert len(steps) == 1
+    until(lambda: len(steps) == 2)
+    assert steps[1] - began >= 0.3
+    loop.nudge()
+    loop.poke()
+    until(lambda: len(steps) == 3)
+    loop.stop()
+    assert loop.join(5)

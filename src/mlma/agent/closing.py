@@ -42,6 +42,12 @@ def told(forecasts: Ints, pairs: Ints, share: float) -> Bools:
     return np.asarray((forecasts > 0) & (pairs >= np.ceil(share * forecasts)))
 
 
+def before_end(period: int, now: datetime, settings: LiveSettings) -> Closing | None:
+    """Return what a period waits for that is not over; None = it is."""
+    due = moment_of(settings.periods.end(period)) + settings.delay
+    return Closing(waits_for=f"its end at {_shown(due)}") if now < due else None
+
+
 def closing(
     gathered: Gathering,
     expected: Bools,
@@ -50,14 +56,12 @@ def closing(
     *,
     later: bool,
 ) -> Closing:
-    """Return whether the period is judged now.
+    """Return whether a period that is over is judged now.
 
     ``expected (n_streams,)`` marks the streams that are waited for beside those that have a
     forecast; ``later`` tells that rows of a later period are there.
     """
     end = moment_of(settings.periods.end(gathered.period))
-    if now < end + settings.delay:
-        return Closing(waits_for=f"its end at {_shown(end + settings.delay)}")
     forecasts, pairs = gathered.counts()
     awaited = expected | (forecasts > 0)
     over = settings.timeout is not None and now >= end + settings.timeout

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlma.agent.announcing import events, wanted
 from mlma.agent.carrying import carried_out, check_known, held_out_payload
-from mlma.agent.closing import Closing, closing, over_since
+from mlma.agent.closing import Closing, before_end, closing, over_since
 from mlma.agent.desk import Desk, Reading, batch_length
 from mlma.agent.gathering import Gathering
 from mlma.agent.judging import Head, Inputs, Registered, judged
@@ -215,6 +215,7 @@ class LiveAgent:
         self._judged = {info.period: info for info in recent}
         self._last = recent[0] if recent else None
         self._passed = self._last.period if self._last else None
+        self._skipped: dict[int, int] = {}  # periods passed as empty, and their last parcels then
         self._desk = Desk(self.settings, store, self._sources, self._watch, self._registered)
         self._stale = False
 
@@ -240,6 +241,10 @@ class LiveAgent:
                 nothing = Closing(waits_for="nothing came yet")
                 self._standing = None, nothing
                 return None, nothing
+            early = before_end(period, now, self.settings)
+            if early is not None:  # rows are not read before they are needed
+                self._standing = period, early
+                return None, early
             gathered = self._desk.gathered(period)
             ready = self._closing(gathered, now)
             self._standing = period, ready
@@ -250,6 +255,9 @@ class LiveAgent:
                 self._standing = period, Closing(waits_for="forecasts of a later period")
                 return None, self._standing[1]
             self._passed = later - 1
+            if not self._sources:
+                self._skipped[period] = gathered.through
+                self._skipped |= dict.fromkeys(range(period + 1, later), 0)
 
     def _later(self, period: int) -> int | None:
         """Return the next period after one that has pushed rows; None = there is none."""
@@ -263,11 +271,18 @@ class LiveAgent:
     def _next_period(self) -> int | None:
         """Return the period that is judged next; None = nothing came yet."""
         if self._passed is not None:
-            return self._passed + 1
+            return self._filled() or self._passed + 1
         if self._start is not None:
             return self._start
         there = self._store.periods()
         return min(there) if there else None
+
+    def _filled(self) -> int | None:
+        """Return the first period that was passed as empty and has got rows since; None = none."""
+        if not self._skipped:
+            return None
+        there = self._store.periods(first=min(self._skipped))
+        return next((one for one, n in self._skipped.items() if there.get(one, 0) > n), None)
 
     def _closing(self, gathered: Gathering, now: datetime) -> Closing:
         end = moment_of(self.settings.periods.end(gathered.period))
@@ -397,6 +412,7 @@ class LiveAgent:
         self._judged |= {entry.info.period: entry.info for entry in entries}
         self._expected = _expected_after(newest, len(memory.row))
         self._passed = max(newest.info.period, self._passed or newest.info.period)
+        self._skipped = {one: n for one, n in self._skipped.items() if one > newest.info.period}
         self._desk.cleared()
 
     def _act(

@@ -221,7 +221,7 @@ def _wired(settings: Settings, store: Store, holder: str) -> Service:
         periods,
         registry=registry,
         queue_rows=2 * settings.server.max_rows,
-        stored=scheduler.poke,
+        stored=scheduler.nudge,
     )
     feeds = [
         FeedWorker(
@@ -231,7 +231,7 @@ def _wired(settings: Settings, store: Store, holder: str) -> Service:
             periods,
             read=_reader(feed.kind, periods, clock),
             oldest=lambda: retention.oldest(periods, clock.now()),
-            stored=scheduler.poke,
+            stored=scheduler.nudge,
         )
         for feed in fed
     ]

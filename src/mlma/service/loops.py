@@ -48,7 +48,7 @@ class Loop:
         seconds of the pause after one error and after many, less a random share of up to a half.
         A poke does not shorten them.
     breath
-        seconds of rest after every step, so that many pokes do not keep it busy.
+        seconds after a `nudge` in which more is waited for.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Loop:
         self._first, self._longest = first, longest
         self._chance = Random(name)
         self._changed = Condition()
-        self._poked = self._stopping = False
+        self._poked = self._nudged = self._stopping = False
         self._facts = LoopFacts()
         self._thread: Thread | None = None
 
@@ -93,6 +93,12 @@ class Loop:
         """Have the step called soon."""
         with self._changed:
             self._poked = True
+            self._changed.notify_all()
+
+    def nudge(self) -> None:
+        """Have the step called after a breath: what nudges all the time costs one step for many."""
+        with self._changed:
+            self._nudged = True
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -124,10 +130,17 @@ class Loop:
 
     def _rest(self, seconds: float | None, patient: bool) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping, self._breath)
-            self._changed.wait_for(lambda: self._stopping or (self._poked and not patient), seconds)
-            if not patient:
-                self._poked = False
+            if patient:
+                self._changed.wait_for(lambda: self._stopping, seconds)
+                return
+            self._changed.wait_for(lambda: self._awake or self._nudged, seconds)
+            if self._nudged:
+                self._changed.wait_for(lambda: self._awake, self._breath)
+            self._poked = self._nudged = False
+
+    @property
+    def _awake(self) -> bool:
+        return self._stopping or self._poked
 
     def _failed(self, error: Exception) -> float:
         failures = self._facts.failures + 1

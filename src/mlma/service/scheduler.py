@@ -20,7 +20,8 @@ from mlma.service.pruning import Pruner
 
 log = logging.getLogger(__name__)
 
-_BREATH_SECONDS = 0.1
+_BREATH_SECONDS = 0.5
+"""What comes in is collected for so long before it is looked at."""
 
 
 class Judge(Protocol):
@@ -139,8 +140,12 @@ class Scheduler:
         return infos
 
     def poke(self) -> None:
-        """Have the thread look soon: something came in."""
+        """Have the thread look now."""
         self._loop.poke()
+
+    def nudge(self) -> None:
+        """Have the thread look soon: something came in, and more may come."""
+        self._loop.nudge()
 
     def start(self) -> None:
         """Start the thread."""

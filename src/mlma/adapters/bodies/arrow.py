@@ -20,6 +20,8 @@ from mlma.adapters.bodies.native import flat, reading, refuse_twice
 from mlma.adapters.frames.rows import Door
 from mlma.domain.inbox import Kind
 
+Data = bytes | memoryview
+
 _MAGIC = b"ARROW1"
 _GOES_ON = 0xFFFFFFFF
 _MOST_MESSAGES = 10_000
@@ -39,20 +41,26 @@ class Message:
     end: int
 
 
-def read_stream(data: bytes, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
-    """Return the columns of an Arrow stream that are read."""
+def read_stream(body: BytesIO, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
+    """Return the columns of an Arrow stream that are read; the bytes are not copied for it."""
+    names = _names_of_stream(body.getbuffer(), kind, door, limits)
+    body.seek(0)
+    with reading("Arrow"):
+        return pl.read_ipc_stream(body, columns=names)
+
+
+def _names_of_stream(data: memoryview, kind: Kind, door: Door, limits: BodyLimits) -> list[str]:
     if data[:6] == _MAGIC:
         raise damaged("a file where a stream was announced")
     first = _check(_messages(data), limits)
     with reading("Arrow"):
-        schema = pl.read_ipc_stream(BytesIO(data[: first.end] + _END)).schema
-    names = _names(first.head, schema, kind, door, limits)
-    with reading("Arrow"):
-        return pl.read_ipc_stream(BytesIO(data), columns=names)
+        schema = pl.read_ipc_stream(BytesIO(bytes(data[: first.end]) + _END)).schema
+    return _names(first.head, schema, kind, door, limits)
 
 
-def read_file(data: bytes, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
+def read_file(body: BytesIO, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
     """Return the columns of an Arrow file that are read."""
+    data = body.getvalue()
     if len(data) < 20 or data[:6] != _MAGIC or data[-6:] != _MAGIC:
         raise damaged("its first and last six bytes are not ARROW1")
     first = _check(_blocks(data), limits)
@@ -72,7 +80,7 @@ def _names(head: Table, schema: pl.Schema, kind: Kind, door: Door, limits: BodyL
     return names
 
 
-def _messages(data: bytes) -> Iterator[Message]:
+def _messages(data: Data) -> Iterator[Message]:
     """Yield the messages of a stream, which must end with its mark."""
     at = 0
     while True:
@@ -84,7 +92,7 @@ def _messages(data: bytes) -> Iterator[Message]:
         message = _message(data, at, size)
         yield message
         at = message.end
-    if data[at + 8 :].strip(b"\x00"):
+    if bytes(data[at + 8 :]).strip(b"\x00"):
         raise damaged("bytes after the end of the stream")
 
 
@@ -108,11 +116,11 @@ def _blocks(data: bytes) -> Iterator[Message]:
             yield _message(data, at, length)
 
 
-def _message(data: bytes, at: int, size: int) -> Message:
+def _message(data: Data, at: int, size: int) -> Message:
     start = at + _PREFIX.size + size
     if start > len(data):
         raise damaged("it ends within a message")
-    table = Table.root(data[at + _PREFIX.size : start])
+    table = Table.root(bytes(data[at + _PREFIX.size : start]))
     head, length = table.table(2), table.integer(3)
     if head is None or length < 0 or start + length > len(data):
         raise damaged("it ends within a message")
@@ -172,7 +180,7 @@ def _unpacked_bytes(batch: Table, body: memoryview) -> int:
     return total
 
 
-def _unpacked(form: Struct, data: bytes | memoryview, at: int) -> tuple[int, ...]:
+def _unpacked(form: Struct, data: Data, at: int) -> tuple[int, ...]:
     if not 0 <= at <= len(data) - form.size:
         raise damaged("it ends within a message")
     return form.unpack_from(data, at)

@@ -23,8 +23,9 @@ _LONGEST_HEADER = 100_000
 _HINT = 'the first line is like "unique_id,ds,y"'
 
 
-def read_csv(data: bytes, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
+def read_csv(body: BytesIO, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
     """Return the columns that are read, as text."""
+    data = body.getvalue()
     data = data.removeprefix(_MARK).rstrip(b"\r\n\t ")
     _refuse_other_text(data)
     lines = data.count(b"\n")

@@ -6,6 +6,7 @@ is the reader of its media type.
 
 import io
 import zlib
+from io import BytesIO
 from typing import BinaryIO, Protocol, cast
 
 from mlma.adapters.bodies.errors import BodyError, MediaTypeError, TooLargeError
@@ -161,12 +162,13 @@ def too_many_bytes(most: int) -> TooLargeError:
     )
 
 
-def whole(stream: BinaryIO, most: int) -> bytes:
-    """Return all bytes of a stream; raise where they are more than ``most``."""
-    parts, count = [], 0
+def whole(stream: BinaryIO, most: int) -> BytesIO:
+    """Return all bytes of a stream at its start; raise where they are more than ``most``."""
+    made, count = BytesIO(), 0
     while part := stream.read(min(_CHUNK, most - count + 1)):
         count += len(part)
         if count > most:
             raise too_many_bytes(most)
-        parts.append(part)
-    return b"".join(parts)
+        made.write(part)
+    made.seek(0)
+    return made

@@ -30,8 +30,9 @@ _PAGE_PLAIN_SIZE, _PAGE_PACKED_SIZE = 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 5, 7, 8
 
 
-def read_parquet(data: bytes, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
+def read_parquet(body: BytesIO, kind: Kind, door: Door, limits: BodyLimits) -> pl.DataFrame:
     """Return the columns that are read."""
+    data = body.getvalue()
     footer = _footer(data)
     limits.check_rows(_number(footer, _ROWS))
     with reading("Parquet"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
 from functools import lru_cache
+from io import BytesIO
 from typing import BinaryIO
 
 import polars as pl
@@ -25,7 +26,7 @@ from mlma.adapters.frames.rows import Door, named_rows
 from mlma.domain.inbox import Kind, NamedRows
 
 _JSON = {"application/json": read_json, "application/x-ndjson": read_lines}
-_FRAMES: Mapping[str, Callable[[bytes, Kind, Door, BodyLimits], pl.DataFrame]] = {
+_FRAMES: Mapping[str, Callable[[BytesIO, Kind, Door, BodyLimits], pl.DataFrame]] = {
     "text/csv": read_csv,
     "application/vnd.apache.arrow.stream": read_stream,
     "application/vnd.apache.arrow.file": read_file,
@@ -64,16 +65,16 @@ def read_body(
     most = limits.bytes
     if isinstance(stream, Unpacked) and form not in _JSON:
         most = limits.unpacked
-    data = whole(stream, most)
-    if not data:
+    body = whole(stream, most)
+    if not body.getbuffer().nbytes:
         raise BodyError("A body must hold at least one row. Got no rows: it is empty.")
     if form in _JSON:
-        frame, found = _JSON[form](data, kind, door, limits)
+        frame, found = _JSON[form](body.getvalue(), kind, door, limits)
     else:
-        frame, found = _FRAMES[form](data, kind, door, limits), []
+        frame, found = _FRAMES[form](body, kind, door, limits), []
     if form == "text/csv":
         door = replace(door, text_numbers=True)
-    del data
+    del body
     with reading(form, OF_POLARS):
         return named_rows(frame, kind, door, strict=True, found=found)
 
