@@ -23,11 +23,19 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.serve
 
 .PHONY: demo
 demo: $(VENV)/.demo ## Replay 21 real streams of seven years; writes mlma-demo.html.
 	$(BIN)/mlma demo
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,serve]"
+	@touch $@
+
+.PHONY: serve-demo
+serve-demo: $(VENV)/.serve ## A live agent at work: a real server, a simulated platform, a minute.
+	$(BIN)/mlma serve-demo
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the whole test suite.
@@ -53,6 +61,9 @@ bench: $(VENV)/.dev ## Measure; prints the tables of docs/validation.md.
 	$(BIN)/python benchmarks/quality/detection.py
 	$(BIN)/python benchmarks/speed/replay_cost.py
 	$(BIN)/python benchmarks/speed/cycle_cost.py
+	$(BIN)/python benchmarks/speed/live_cycle.py
+	$(BIN)/python benchmarks/speed/store_forms.py
+	$(BIN)/python benchmarks/speed/http_cost.py
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind.

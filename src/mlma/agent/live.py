@@ -204,8 +204,8 @@ class LiveAgent:
         """Read what the store knows: streams, tags, state, and the cycles that may be opened."""
         store = self._store
         self._registered = Registered(store.streams())
-        for action in store.actions():
-            if action.kind == "tags" and action.cycle is not None:
+        for action in store.actions(kind="tags"):
+            if action.cycle is not None:
                 self._registered.tag(action.payload["tags"])
         self._memory, self._expected = restored(
             store.snapshot(), self._watch, self._registered.names, store.url

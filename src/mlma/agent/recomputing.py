@@ -47,12 +47,12 @@ def recomputed(
     snapshot = store.snapshot(before=first)
     memory, _ = restored(snapshot, watch, names, store.url)
     began = 1 if snapshot is None else snapshot.cycle + 1
-    actions = [(one.cycle, one) for one in store.actions() if one.cycle is not None]
-    early = [one for cycle, one in actions if cycle < began and one.kind == "tags"]
+    early = store.actions(kind="tags", cycles=(0, began - 1))
     memory = carried_out(memory, early, watch, registered)
+    actions = store.actions(cycles=(began, last))
     for cycle in range(began, last + 1):
         before = read_entry(store, cycle)
-        own = [one for at, one in actions if at == cycle]
+        own = [one for one in actions if one.cycle == cycle]
         of_then = watch_of(watch, before.info)
         memory = carried_out(memory, own, of_then, registered)
         head, inputs = unchanged(before) if read is None else read(before)

@@ -53,9 +53,19 @@ class Registry(Protocol):
         ...
 
     def actions(
-        self, *, pending: bool = False, start: int = 1, limit: int | None = None
+        self,
+        *,
+        pending: bool = False,
+        kind: str | None = None,
+        cycles: tuple[int, int] | None = None,
+        start: int = 1,
+        limit: int | None = None,
     ) -> list[Action]:
-        """Return actions from number ``start`` on, by number; ``pending``: not carried out yet."""
+        """Return actions from number ``start`` on, by number.
+
+        ``pending``: not carried out yet; ``cycles``: carried out before one of these cycles, first
+        and last; ``kind``: of this kind.
+        """
         ...
 
 

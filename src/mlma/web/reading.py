@@ -90,11 +90,12 @@ class ReadingRoom:
     def tags(self) -> dict[str, dict[str, str]]:
         """Return the values of each tag by stream, as they were last told."""
         with self._lock:
-            while new := self.store.actions(start=self._actions + 1, limit=_AT_ONCE):
-                self._actions = new[-1].number
+            start = self._actions + 1
+            while new := self.store.actions(kind="tags", start=start, limit=_AT_ONCE):
+                start = new[-1].number + 1
                 for action in new:
-                    if action.kind == "tags":
-                        self._tags = _laid_over(self._tags, action.payload["tags"])
+                    self._tags = _laid_over(self._tags, action.payload["tags"])
+            self._actions = start - 1
             return self._tags
 
     def row(self, unique_id: str) -> int | None:

@@ -28,12 +28,22 @@ class ActionsPart(Part):
             return before + len(actions)
 
     def actions(
-        self, *, pending: bool = False, start: int = 1, limit: int | None = None
+        self,
+        *,
+        pending: bool = False,
+        kind: str | None = None,
+        cycles: tuple[int, int] | None = None,
+        start: int = 1,
+        limit: int | None = None,
     ) -> list[Action]:
-        """Return actions from number ``start`` on, by number; ``pending``: not carried out yet."""
+        """Return actions from number ``start`` on, by number."""
         asked = select(ACTIONS).where(ACTIONS.c.number >= start).order_by(ACTIONS.c.number)
         if pending:
             asked = asked.where(ACTIONS.c.cycle.is_(None))
+        if kind is not None:
+            asked = asked.where(ACTIONS.c.kind == kind)
+        if cycles is not None:
+            asked = asked.where(ACTIONS.c.cycle.between(*cycles))
         with self._database.read() as connection:
             return [_action(row) for row in connection.execute(asked.limit(limit))]
 
