@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 import polars as pl
+import pytest
 
-from live_agents import fleet, live_agent, on_day, parcels, push
+from live_agents import FIRST, fleet, live_agent, on_day, parcels, push
 
 START = datetime(2024, 1, 1)
 FRAME = fleet(days=6, streams=4)
@@ -92,3 +93,23 @@ def test_a_fit_that_ends_while_its_stream_is_judged_is_not_asked_for_again():
     clock.day(last + 2)
     agent.tick()
     assert requested(store).count((name, 1)) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_empty_period_whose_rows_come_before_the_next_is_judged_is_judged(restarted):
+    settings = {"complete_share": 1.0, "timeout": timedelta(hours=1)}
+    agent, store, clock = live_agent(**settings)
+    push(store, on_day(FRAME, 0))
+    clock.day(2, hours=2)
+    push(store, on_day(FRAME, 2), kinds=("forecasts",))
+    agent.tick()  # of day 1 nothing came in time
+    push(store, on_day(FRAME, 1), kinds=("actuals",))
+    agent.tick()  # these alone are nothing to judge
+    if restarted:
+        agent, _, _ = live_agent(store, clock, **settings)
+    push(store, on_day(FRAME, 1), kinds=("forecasts",))
+    agent.tick()
+    push(store, on_day(FRAME, 2), kinds=("actuals",))
+    clock.day(3, hours=2)
+    agent.tick()
+    assert [info.period - FIRST for info in store.cycles()] == [0, 1, 2]

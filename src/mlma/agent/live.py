@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.agent.agenda import NOTHING, Agenda
 from mlma.agent.announcing import events, wanted
 from mlma.agent.carrying import carried_out, check_known, held_out_payload
-from mlma.agent.closing import Closing, before_end, closing, over_since
+from mlma.agent.closing import Closing
 from mlma.agent.desk import Desk, Reading, batch_length
 from mlma.agent.gathering import Gathering
 from mlma.agent.judging import Head, Inputs, Registered, judged
-from mlma.agent.recomputing import read_entry, recomputed, restored, unchanged
+from mlma.agent.lateness import late_readings
+from mlma.agent.recomputing import recomputed, restored, unchanged
 from mlma.agent.remembered import columns_of, head_of
 from mlma.agent.watch import Memory, Watch
 from mlma.domain.errors import SettingsError
@@ -77,7 +79,6 @@ class LiveAgent:
         self._watch = watch_for(settings)
         self._lease: Lease | None = None
         self._lock = RLock()
-        self._standing: tuple[int | None, Closing] | None = None
         self._reopened_at: datetime | None = None
         self._load()
 
@@ -170,10 +171,10 @@ class LiveAgent:
         lease = self._store.lease()
         there = lease is not None and lease.expires_at > self._wall()
         last = self._last
-        if self._standing is None:
+        if self._agenda.standing is None:
             with self._lock:
-                self._candidate(self._clock.now())
-        period, state = self._standing or (None, Closing(waits_for="nothing came yet"))
+                self._agenda.next(self._clock.now())
+        period, state = self._agenda.standing or (None, NOTHING)
         begins = None if period is None else moment_of(self.settings.periods.start(period))
         waits = "re-trainings that are running" if self._fits_open() else state.waits_for
         return LiveStatus(
@@ -207,25 +208,25 @@ class LiveAgent:
         for action in store.actions(kind="tags"):
             if action.cycle is not None:
                 self._registered.tag(action.payload["tags"])
-        self._memory, self._expected = restored(
+        self._memory, expected = restored(
             store.snapshot(), self._watch, self._registered.names, store.url
         )
         reach = int(self.settings.reopen / batch_length(self.settings)) + 2
         recent = store.cycles(newest_first=True, limit=reach)
         self._judged = {info.period: info for info in recent}
         self._last = recent[0] if recent else None
-        self._passed = self._last.period if self._last else None
-        self._skipped: dict[int, int] = {}  # periods passed as empty, and their last parcels then
+        passed = self._last.period if self._last else None
         self._desk = Desk(self.settings, store, self._sources, self._watch, self._registered)
+        self._agenda = Agenda(self._desk, self._start, passed, expected)
         self._stale = False
 
     def _step(self) -> list[CycleInfo]:
         """Judge one period, or open some again; empty = there is nothing to do."""
         now = self._clock.now()
-        gathered, ready = (None, Closing()) if self._fits_open() else self._candidate(now)
+        gathered, ready = (None, Closing()) if self._fits_open() else self._agenda.next(now)
         waited = self._reopened_at is None or now - self._reopened_at >= REOPEN_EVERY
         if ready.closed or waited:
-            late = self._late(now)
+            late, self._judged = late_readings(self._desk, self._judged, now)
             if late:
                 self._reopened_at = now
                 return self._reopen(late, now)
@@ -233,65 +234,10 @@ class LiveAgent:
             return []
         return self._judge(gathered, ready, now)
 
-    def _candidate(self, now: datetime) -> tuple[Gathering | None, Closing]:
-        """Return the next period that has forecasts, and whether it is judged now."""
-        while True:
-            period = self._next_period()
-            if period is None:
-                nothing = Closing(waits_for="nothing came yet")
-                self._standing = None, nothing
-                return None, nothing
-            early = before_end(period, now, self.settings)
-            if early is not None:  # rows are not read before they are needed
-                self._standing = period, early
-                return None, early
-            gathered = self._desk.gathered(period)
-            ready = self._closing(gathered, now)
-            self._standing = period, ready
-            if not ready.empty:
-                return gathered, ready
-            later = period + 1 if self._sources else self._later(period)
-            if later is None:
-                self._standing = period, Closing(waits_for="forecasts of a later period")
-                return None, self._standing[1]
-            self._passed = later - 1
-            if not self._sources:
-                self._skipped[period] = gathered.through
-                self._skipped |= dict.fromkeys(range(period + 1, later), 0)
-
-    def _later(self, period: int) -> int | None:
-        """Return the next period after one that has pushed rows; None = there is none."""
-        return min(self._store.periods(first=period + 1), default=None)
-
     def _fits_open(self) -> bool:
         if not self.settings.wait_for_fits:
             return False
         return bool(self._store.requests(status=("open", "claimed"), limit=1))
-
-    def _next_period(self) -> int | None:
-        """Return the period that is judged next; None = nothing came yet."""
-        if self._passed is not None:
-            return self._filled() or self._passed + 1
-        if self._start is not None:
-            return self._start
-        there = self._store.periods()
-        return min(there) if there else None
-
-    def _filled(self) -> int | None:
-        """Return the first period that was passed as empty and has got rows since; None = none."""
-        if not self._skipped:
-            return None
-        there = self._store.periods(first=min(self._skipped))
-        return next((one for one, n in self._skipped.items() if there.get(one, 0) > n), None)
-
-    def _closing(self, gathered: Gathering, now: datetime) -> Closing:
-        end = moment_of(self.settings.periods.end(gathered.period))
-        expected = np.zeros(gathered.n_streams, dtype=np.bool_)
-        expected[: len(self._expected)] = self._expected
-        later = False
-        if self.settings.timeout is None and now >= end:
-            later = self._later(gathered.period) is not None
-        return closing(gathered, expected, now, self.settings, later=later)
 
     def _judge(self, gathered: Gathering, ready: Closing, now: datetime) -> list[CycleInfo]:
         """Judge the next period and commit it."""
@@ -314,30 +260,6 @@ class LiveAgent:
         entry = replace(entry, info=replace(entry.info, summary=summary))
         self._commit((entry,), memory, {action.number: cycle for action in actions})
         return [entry.info]
-
-    def _late(self, now: datetime) -> dict[int, Reading]:
-        """Return the judged periods whose rows are others now than when they were judged."""
-        near = {
-            period: info
-            for period, info in self._judged.items()
-            if over_since(period, self.settings, now) <= self.settings.reopen
-        }
-        if not near:
-            return {}
-        last = self._store.periods(first=min(near))
-        late = {}
-        for period, info in near.items():
-            stamps = self._desk.stamps(period)
-            if last.get(period, 0) <= info.through and stamps == (info.summary["stamps"] or {}):
-                continue
-            reading = self._desk.again(period)
-            if _same(reading.inputs, read_entry(self._store, info.cycle)):
-                # Nothing that counts: look again only when something else comes.
-                summary = {**info.summary, "stamps": reading.stamps}
-                self._judged[period] = replace(info, through=reading.through, summary=summary)
-            else:
-                late[period] = reading
-        return late
 
     def _reopen(self, late: Mapping[int, Reading], now: datetime) -> list[CycleInfo]:
         """Judge periods anew into which rows came, and all cycles after the first of them."""
@@ -410,10 +332,7 @@ class LiveAgent:
         newest = entries[-1]
         self._memory, self._last = memory, newest.info
         self._judged |= {entry.info.period: entry.info for entry in entries}
-        self._expected = _expected_after(newest, len(memory.row))
-        self._passed = max(newest.info.period, self._passed or newest.info.period)
-        self._skipped = {one: n for one, n in self._skipped.items() if one > newest.info.period}
-        self._desk.cleared()
+        self._agenda.judged(newest.info.period, newest.streams, len(memory.row))
 
     def _act(
         self, action: Action, names: Sequence[str], requests: Sequence[str], outcome: str
@@ -459,13 +378,3 @@ def _expected_after(newest: CycleEntry, n_streams: int) -> Bools:
 
 def _made_of(reading: Reading) -> dict[str, Any]:
     return {"rows": reading.rows, "stamps": reading.stamps}
-
-
-def _same(inputs: Inputs, entry: CycleEntry) -> bool:
-    """Return whether a cycle would read the same."""
-    made = entry.evidence
-    columns = ("n", "loss", "benchmark", "forecasts")
-    return np.array_equal(inputs.rows, entry.streams) and all(
-        np.array_equal(getattr(inputs, name), made[name], equal_nan=name in columns[1:3])
-        for name in columns
-    )
