@@ -27,7 +27,8 @@ import httpx
 import numpy as np
 import polars as pl
 
-START = datetime(2024, 1, 1)
+START = datetime(2000, 1, 1)
+"""A day takes a second or less: years pass, and no day may lie in the future."""
 PROMISED = 80
 """Bytes per stream-batch in the store: a record of 74 bytes, its chunk, the head of its cycle."""
 
@@ -114,13 +115,13 @@ def play(process, client, database, asked):
         rows += push(client, "forecasts", today.select("unique_id", "ds", "y_hat", "cutoff"))
         actuals = today.select("unique_id", "ds", "y")
         held = actuals.sample(fraction=0.005, seed=day)
+        day += 1
+        now = (START + timedelta(days=day, hours=1)).replace(tzinfo=UTC)
+        client.post("/api/v1/clock", json={"now": now.isoformat()}).raise_for_status()
         rows += push(client, "actuals", actuals.join(held, on=["unique_id", "ds"], how="anti"))
         if late is not None:  # late, and some of it twice
             rows += push(client, "actuals", pl.concat([late, late.head(20)]))
         late = held
-        day += 1
-        now = (START + timedelta(days=day, hours=1)).replace(tzinfo=UTC)
-        client.post("/api/v1/clock", json={"now": now.isoformat()}).raise_for_status()
         client.post("/api/v1/cycle").raise_for_status()
         if day % 10 == 0:
             told.append(

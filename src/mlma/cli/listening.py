@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from mlma.cli.connections import Connection
 from mlma.service.listeners import address_of, bound
 from mlma.service.settings import Settings
 
@@ -72,6 +74,19 @@ class Server(uvicorn.Server):
         return self._signals.asked or await super().on_tick(counter)
 
 
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return how the server is set up."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,  # the app tells of each request itself
+        server_header=False,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
+    )
+
+
 def run(settings: Settings) -> None:
     """Serve until a signal comes.
 
@@ -87,13 +102,7 @@ def run(settings: Settings) -> None:
         service = build(settings)
         try:
             service.start()
-            config = uvicorn.Config(
-                create_app(service),
-                log_config=None,
-                access_log=False,  # the app tells of each request itself
-                server_header=False,
-                timeout_graceful_shutdown=ANSWER_SECONDS,
-            )
+            config = configured(create_app(service))
             Server(config, heard, address_of(listener)).run(sockets=[listener])
         finally:
             service.stop()

@@ -22,8 +22,16 @@ _SECRET = re.compile(
     r"(^|[_\-.])(secrets?|passw(or)?d|passphrase|authorization|cookie|tokens?|key|hash|credentials?)$",
     re.IGNORECASE,
 )
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@'\"]*(?:/[^\s@'\"]*)?@", re.IGNORECASE)
-_KEY = re.compile(r"\bmlma_[A-Za-z0-9_-]{43}")
+# Bounded, so that a long text of a stranger cannot hold up the log.
+_USERINFO = re.compile(
+    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}://)[^\s'\"]{0,2000}@", re.IGNORECASE
+)
+_PAIR = re.compile(
+    r"(?<![a-z0-9])((?:[a-z]{1,20}[_.-]){0,3}(?:ssl)?(?:password|passwd|passphrase|secret|token|"
+    r"api_?key|access_?key)=)(?:'[^']{0,2000}'|\"[^\"]{0,2000}\"|[^\s&,;'\"]+)",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"mlma_[A-Za-z0-9_-]{43,}")
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 _FIRST = ["time", "level", "event"]
 
@@ -108,7 +116,7 @@ def clean_text(text: str) -> str:
     >>> clean_text("no answer of postgresql://mlma:word@db.example/mlma")
     'no answer of postgresql://***@db.example/mlma'
     """
-    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    text = _PAIR.sub(rf"\1{HIDDEN}", _USERINFO.sub(rf"\1{HIDDEN}@", text))
     return _BEARER.sub(rf"\1 {HIDDEN}", _KEY.sub(HIDDEN, text))
 
 

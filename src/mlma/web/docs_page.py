@@ -26,7 +26,10 @@ async def openapi(request: Request) -> JSONResponse:
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """Return the description of the interface for people."""
-    return HTMLResponse(page(request.app.openapi()))
+    state = request.app.state
+    if not hasattr(state, "docs_page"):  # made once: whoever asks for it needs no key
+        state.docs_page = page(request.app.openapi())
+    return HTMLResponse(state.docs_page)
 
 
 @router.get("/docs.css")

@@ -23,7 +23,9 @@ from mlma.domain.errors import (
     StoreError,
 )
 from mlma.service.ingest import BusyError
+from mlma.service.logs import clean_text
 
+_LONGEST_NAME = 200
 RETRY_SECONDS = 5
 """When to come again while the store is away."""
 
@@ -83,7 +85,7 @@ def refusal_of(error: MlmaError) -> RefusedError:
     (422, 'drop the row')
     """
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    message, _, hint = str(error).partition(" Hint: ")
+    message, _, hint = clean_text(str(error)).partition(" Hint: ")
     row, column = (error.row, error.column) if isinstance(error, BodyError) else (None, None)
     if type(error) is BodyError and row is None and column is None:
         status = 400  # it cannot even be read
@@ -144,7 +146,7 @@ def refusal_of_parameters(errors: Any) -> RefusedError:
     kind, *path = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         return RefusedError(400, "The body is no JSON.", hint="look for a missing bracket or comma")
-    name = ".".join(path) or kind
+    name = ".".join(path)[:_LONGEST_NAME] or kind
     where = "Parameter" if kind == "query" else "Field"
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return RefusedError(422, f"{where} `{name}`: {first['msg']}.{more}", column=name)

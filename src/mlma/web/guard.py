@@ -7,6 +7,7 @@ a browser of this machine shows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -75,6 +76,7 @@ class Guard:
         headers = Headers(scope=scope)
         if not len(self._keys):
             _refuse_other_hosts(headers)
+            _refuse_other_machines(scope)
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
             _refuse_other_sites(headers)
         path = scope["path"]
@@ -119,8 +121,12 @@ def _secret(headers: Headers) -> str:
 
 
 def _address(scope: Scope) -> str:
+    """Return where a request comes from; a proxy may have put any text there."""
     client = scope.get("client")
-    return f"address:{client[0]}" if client else "address:?"
+    try:
+        return f"address:{ip_address(client[0])}" if client else "address:?"
+    except ValueError:
+        return "address:?"
 
 
 def _host(text: str) -> str:
@@ -136,6 +142,15 @@ def _refuse_other_hosts(headers: Headers) -> None:
             403,
             "Without keys only this machine is served, under a name of its own such as 127.0.0.1.",
             hint="`mlma key` makes a key",
+        )
+
+
+def _refuse_other_machines(scope: Scope) -> None:
+    """Refuse who comes from elsewhere under whatever host: the name of a host is only told."""
+    client = scope.get("client")
+    if client and not is_loopback(client[0]):
+        raise RefusedError(
+            403, "Without keys only this machine is served.", hint="`mlma key` makes a key"
         )
 
 

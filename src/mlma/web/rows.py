@@ -78,6 +78,7 @@ class DecisionRow(Row):
     number: int
     cycle: int
     revision: int
+    ds: str | None = Field(description="Start of the batch.")
     unique_id: str
     verdict: str
     decision: str

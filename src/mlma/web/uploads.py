@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Container
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from os import SEEK_END
 from tempfile import SpooledTemporaryFile
+from time import monotonic
 from typing import BinaryIO, cast
 
 from fastapi import Request
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mlma.web.errors import RefusedError, refusal
 
 _IN_MEMORY = 4 * 2**20
+_LARGE = 2**20
 
 Body = BinaryIO
 
@@ -31,14 +34,21 @@ class UploadLimits:
         bytes, as it is sent.
     silence
         seconds without a byte after which a sender is given up.
+    slowest
+        bytes a second that must come on average, once ``silence`` is over: who sends a byte now
+        and then would hold the place of others for ever.
     at_once, parsers
         bodies that come in, and that are parsed, at the same time.
+    large_documents
+        documents of more than a mebibyte that are in memory at the same time.
     """
 
     max_body: int = 64 * 2**20
     silence: float = 30.0
+    slowest: int = 1024
     at_once: int = 64
     parsers: int = 2
+    large_documents: int = 2
 
 
 class Uploads:
@@ -47,6 +57,7 @@ class Uploads:
     def __init__(self, limits: UploadLimits) -> None:
         self.limits = limits
         self.parsers = ThreadPoolExecutor(limits.parsers, thread_name_prefix="mlma-parse")
+        self.large = asyncio.Semaphore(limits.large_documents)
         self._now = 0
 
     @asynccontextmanager
@@ -88,11 +99,21 @@ class Documents:
             return
         try:
             async with self._uploads.taken(Request(scope, receive)) as body:
+                size = body.seek(0, SEEK_END)
+                body.seek(0)
+                if size > _LARGE:
+                    await self._alone(scope, body, receive, send)
+                    return
                 document = body.read()
         except RefusedError as error:
             await refusal(error)(scope, receive, send)
             return
         await self._app(scope, _told_at_once(document, receive), send)
+
+    async def _alone(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+        """Hand on a large document, once few others are in memory; it waits in its file."""
+        async with self._uploads.large:
+            await self._app(scope, _told_at_once(body.read(), receive), send)
 
 
 def _told_at_once(document: bytes, receive: Receive) -> Receive:
@@ -116,15 +137,15 @@ async def _spool(request: Request, body: Body, limits: UploadLimits) -> None:
     size, declared = 0, request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.max_body:
         raise _too_large(limits.max_body)
-    chunks = request.stream()
+    chunks, begun = request.stream(), monotonic()
     try:
-        while chunk := await _in_time(chunks, limits.silence):
+        while chunk := await _in_time(chunks, _patience(limits, size, monotonic() - begun)):
             size += len(chunk)
             if size > limits.max_body:
                 raise _too_large(limits.max_body)
             body.write(chunk)
     except TimeoutError:
-        raise RefusedError(408, f"Nothing came for {limits.silence:g} seconds.") from None
+        raise RefusedError(408, _slow(limits)) from None
     except ClientDisconnect:
         raise RefusedError(400, "The body ends early.", hint="send it again") from None
     body.seek(0)
@@ -137,6 +158,16 @@ async def _in_time(chunks: AsyncIterator[bytes], silence: float) -> bytes:
             if chunk:
                 return chunk
         return b""
+
+
+def _patience(limits: UploadLimits, size: int, seconds: float) -> float:
+    """Return for how long the next bytes are waited for, after so many in so much time."""
+    return min(limits.silence, limits.silence + size / limits.slowest - seconds)
+
+
+def _slow(limits: UploadLimits) -> str:
+    seconds, least = f"{limits.silence:g} seconds", f"{limits.slowest} bytes a second"
+    return f"Nothing came for {seconds}, or less than {least}."
 
 
 def _too_large(most: int) -> RefusedError:

@@ -14,6 +14,7 @@ from mlma.adapters.bodies.limits import MIB, BodyLimits, size_text
 
 ENCODINGS = ("identity", "gzip", "deflate")
 _CHUNK = 256 * 1024
+_MOST_MEMBERS = 100_000
 
 
 class _Inflater(Protocol):
@@ -86,6 +87,7 @@ class Unpacked(io.RawIOBase):
         self._waiting = b""
         self._count = 0
         self._begun = False
+        self._members = 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -124,6 +126,12 @@ class Unpacked(io.RawIOBase):
         if self._begun and self._encoding == "deflate":
             raise self._damaged("there are bytes after its end")
         self._begun = True
+        self._members += 1
+        if self._members > _MOST_MEMBERS:
+            raise TooLargeError(
+                f"A compressed body must have at most {_MOST_MEMBERS:,} members. Got more.",
+                hint="compress the body as a whole",
+            )
         if self._encoding == "gzip":
             return zlib.decompressobj(16 + zlib.MAX_WBITS)
         # Some senders leave out the two bytes of zlib, against the standard.

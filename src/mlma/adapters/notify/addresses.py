@@ -6,7 +6,7 @@ name that answers otherwise a moment later changes nothing.
 
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from mlma.domain.errors import MlmaError
 
@@ -15,6 +15,17 @@ Resolve = Callable[[str, int], Sequence[str]]
 # The host agent of a large cloud answers at a public address.
 _METADATA = frozenset({IPv4Address("168.63.129.16")})
 _NAT64 = IPv6Network("64:ff9b::/96")
+_ISATAP = frozenset({0x5EFE, 0x0200_5EFE})  # bits 64 to 95 of an address that holds one of IPv4
+# All that is routed in public; `is_global` of older Pythons also holds of ranges beyond it, such as
+# the site-local fec0::/10 and ::ffff:0:0:0/96, which a translator turns into IPv4.
+_ROUTED = IPv6Network("2000::/3")
+# Likewise: for protocols, where a large cloud has its host agent, relays, and documentation.
+_SPECIAL = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("2001::/23"),
+    IPv6Network("3fff::/20"),
+)
 
 
 class ForbiddenAddressError(MlmaError):
@@ -70,7 +81,14 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     every = [found, *_wrapped(found)]
-    return all(one.is_global and not one.is_multicast and one not in _METADATA for one in every)
+    return all(map(_is_public, every))
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _ROUTED:
+        return address in _NAT64 or address.ipv4_mapped is not None  # what they wrap is looked at
+    special = address in _METADATA or any(address in network for network in _SPECIAL)
+    return address.is_global and not address.is_multicast and not special
 
 
 def _wrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
@@ -78,7 +96,8 @@ def _wrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
+    last = int(address) & 0xFFFFFFFFFFFFFFFF
+    if address in _NAT64 or int(address) >> 32 == 0 or last >> 32 in _ISATAP:
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [one for one in found if one is not None]
 

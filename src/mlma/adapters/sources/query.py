@@ -192,9 +192,10 @@ class QuerySource:
 
     def _unreadable(self, error: Exception) -> SourceError:
         said = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
-        if self._url.password:
-            said = said.replace(str(self._url.password), "***")
-        where = self._url.render_as_string(hide_password=True)
+        for word in (self._url.password, self._url.query.get("password")):
+            if isinstance(word, str) and word:
+                said = said.replace(word, "***")
+        where = self._url.set(query={}).render_as_string(hide_password=True)
         return SourceError(
             f"The query of `{self._name}` at {where} cannot be read. Got: {said}. "
             f"Hint: does the same query run elsewhere, and within {self._timeout}?",

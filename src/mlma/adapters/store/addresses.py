@@ -78,6 +78,8 @@ def _server(url: URL) -> Address:
         import psycopg as _  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("A store in PostgreSQL", "postgres") from error
+    if "@" in (url.host or ""):  # what comes before it is the rest of a password: not shown
+        raise StoreError("The address of the store must have `%40` for an @ in its password.")
     word = url.query.get("password")
     if isinstance(word, str):
         url = url.difference_update_query(["password"]).set(password=url.password or word)

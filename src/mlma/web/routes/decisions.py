@@ -126,4 +126,16 @@ def _frame(room: ReadingRoom, found: list[tuple[int, Decided]]) -> pl.DataFrame:
         )
         for (number, one), name in zip(found, names, strict=True)
     ]
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return frame.insert_column(3, _starts(room, found))
+
+
+def _starts(room: ReadingRoom, found: list[tuple[int, Decided]]) -> pl.Series:
+    """Return the starts of the batches of decisions; null = the head of that revision is gone."""
+    cycles = [one.cycle for _, one in found]
+    heads = room.store.cycles(
+        first=min(cycles, default=None), last=max(cycles, default=0), revisions=True
+    )
+    place = {(head.cycle, head.revision): at for at, head in enumerate(heads)}
+    at = [place.get((one.cycle, one.revision)) for _, one in found]
+    return room.starts(heads).gather(pl.Series(at, dtype=pl.UInt32))

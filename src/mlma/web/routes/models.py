@@ -15,7 +15,9 @@ from mlma.web.face import AtDesk, sender
 
 router = APIRouter(tags=["models"])
 
-StreamName = Annotated[str, Field(min_length=1, max_length=500)]
+PLAIN = r"^[^\x00-\x1f\x7f]+$"
+StreamName = Annotated[str, Field(min_length=1, max_length=500, pattern=PLAIN)]
+RequestName = Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN)]
 
 
 class HeldOutLosses(BaseModel):
@@ -35,7 +37,7 @@ class Outcome(BaseModel):
 
     unique_ids: list[StreamName] = Field(min_length=1, max_length=1_000_000)
     status: Literal["live", "failed"]
-    request: str | list[str] | None = Field(
+    request: RequestName | list[RequestName] | None = Field(
         None, description="Ids of the requests that this answers."
     )
     error: str = Field("", max_length=10_000, description="Why it failed.")

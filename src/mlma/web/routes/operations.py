@@ -1,6 +1,6 @@
 """`POST /api/v1/tags`, `/clock`, `/cycle` and `/webhooks/test`: what engineers do to the agent."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -22,8 +22,10 @@ TagValue = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-
 
 
 def _in_reach(moment: datetime) -> datetime:
-    if not _YEARS[0] <= moment.year <= _YEARS[1]:
-        raise ValueError(f"the year must be between {_YEARS[0]} and {_YEARS[1]}")
+    first, last = _YEARS
+    here = first <= moment.year <= last  # else it may be none in UTC
+    if not here or not first <= moment.astimezone(UTC).year <= last:
+        raise ValueError(f"the year must be between {first} and {last}, in UTC too")
     return moment
 
 
