@@ -121,6 +121,8 @@ def test_a_break_is_found_among_evidence_decisions_incidents_and_requests(lived_
     assert degraded
     assert min(row["cycle"] for row in degraded) > 30
     retrained = client.rows("/api/v1/decisions", decision="retrain", first=31)
+    days = {row["cycle"]: row["ds"] for row in client.rows("/api/v1/cycles")}
+    assert all(row["ds"] == days[row["cycle"]] for row in retrained)
     assert "stream 0" in {row["unique_id"] for row in retrained}
     asked = client.rows("/api/v1/requests", status="open")
     assert {"stream 0", "stream 1"} <= {row["unique_id"] for row in asked}

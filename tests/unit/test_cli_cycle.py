@@ -48,8 +48,8 @@ def test_all_complete_batches_are_judged_once(mlma):
     head, *table, following = first.out.splitlines()
     columns = "cycle revision batch closed streams verdicts decisions seconds"
     assert " ".join(head.split()) == columns
-    assert [line.split()[:5] for line in table] == [
-        [str(number), "0", str(day).replace(" ", "T")[:16], "complete", "3"]
+    assert [line.split()[:6] for line in table] == [
+        [str(number), "0", *str(day)[:16].split(), "complete", "3"]
         for number, day in enumerate((TODAY - timedelta(days=back) for back in (3, 2, 1)), start=1)
     ]
     assert following.startswith(f"Next: {TODAY:%Y-%m-%d} 00:00, waits for its end at ")
@@ -273,3 +273,14 @@ def test_what_waits_in_a_topic_comes_in_and_is_judged_within_the_pass(mlma):
         told = json.loads(mlma("cycle", "--json").out)
     assert [one["closed"] for one in told["cycles"]] == ["complete"]
     assert told["cycles"][0]["streams"] == 3
+
+
+def test_where_sources_have_no_first_day_what_to_do_is_told(mlma):
+    settings_file('[[sources]]\nkind = "folder"\nrows = "forecasts"\npath = "here"\n')
+    Path("here").mkdir()
+    rows("y_hat").write_parquet("here/a.parquet")
+    told = mlma("cycle").out
+    assert "Nothing to judge." in told
+    assert "`start` of [agent] is the first day to judge" in told
+    settings_file()
+    assert "`start`" not in mlma("cycle").out

@@ -246,3 +246,17 @@ def test_a_broker_that_does_not_answer_fails(mlma, monkeypatch):
     grade, told = looked(mlma)["source 1"]
     assert grade == "fail"
     assert told.startswith("127.0.0.1:9 do not answer")
+
+
+def test_a_hint_stands_once_in_a_line(mlma):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings_file().write_text(
+            f'[server]\nport = {taken.getsockname()[1]}\n[agent]\nslot="1h"\n'
+        )
+        (line,) = (one for one in mlma("doctor").out.splitlines() if "address" in one)
+    assert line.count("Hint") == 1
+    assert ".." not in line
+    Path("mlma.toml").write_text("[agent]\nslit = 1\n")
+    assert "`slot`? And: what depends on them was not looked at." in mlma("doctor").out

@@ -3,6 +3,7 @@
 import re
 import stat
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -151,3 +152,14 @@ def test_the_example_of_a_key_in_the_file_has_the_form_of_a_real_one():
     (key,) = tomllib.loads(set_in(template()))["keys"]
     real = key_hash(new_key())
     assert re.sub(r"[0-9a-f]", "0", key["hash"]) == re.sub(r"[0-9a-f]", "0", real)
+
+
+def test_rows_that_ended_long_ago_are_told_to_be_a_history(mlma):
+    hourly().write_parquet("old.parquet")
+    told = mlma("init", "--data", "old.parquet").err
+    assert "They end at 2024-01-03 23:00" in told
+    assert 'kind = "simulated" in [clock]' in told
+    now = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
+    fresh = pl.col("ds") + (now - datetime(2024, 1, 4))
+    hourly().with_columns(fresh.cast(pl.Datetime("us"))).write_parquet("new.parquet")
+    assert "They end" not in mlma("init", "--force", "--data", "new.parquet").err

@@ -43,13 +43,8 @@ def test_cycles_verdicts_and_what_the_next_batch_waits_for(mlma):
     assert lines[1] == "streams   3"
     assert lines[2].startswith(f"next      {TODAY:%Y-%m-%d} 00:00, waits for its end at ")
     assert lines[3] == "judge     nobody runs"
-    assert lines[-1].split()[:5] == [
-        "1",
-        "0",
-        f"{TODAY - timedelta(2):%Y-%m-%dT%H:%M}",
-        "complete",
-        "3",
-    ]
+    day = f"{TODAY - timedelta(2):%Y-%m-%d}"
+    assert lines[-1].split()[:6] == ["1", "0", day, "00:00", "complete", "3"]
     told = json.loads(mlma("status", "--json").out)
     assert (told["cycle"], told["streams"], told["verdicts"]["unclear"]) == (2, 3, 3)
     assert [one["cycle"] for one in told["cycles"]] == [2, 1]
@@ -76,7 +71,9 @@ def test_open_requests_messages_and_the_holder_of_the_lease_are_told(mlma):
     assert told["outbox"]["other"] == {"waiting": 1, "given_up": 0}
     assert (told["lease"]["holder"], told["lease"]["held"]) == ("somebody:1", True)
     text = mlma("status").out
-    assert "judge     somebody:1 until " in text
+    until = datetime.fromisoformat(told["lease"]["expires_at"])
+    assert f"judge     somebody:1, until {until:%Y-%m-%d %H:%M}" in text
+    assert "+00:00" not in text
     assert "requests  3 open, 0 being carried out" in text
     assert "other: 1 waiting, 0 given up" in text
 

@@ -46,7 +46,9 @@ def test_a_sound_ledger_is_told_in_one_sentence(tmp_path):
 def test_a_ledger_that_was_changed_is_told_with_its_streams(tmp_path):
     url, config = a_store(tmp_path)
     with create_engine(url).begin() as connection:
-        data = connection.execute(text("SELECT data FROM mlma_evidence WHERE cycle = 9")).scalar_one()
+        data = connection.execute(
+            text("SELECT data FROM mlma_evidence WHERE cycle = 9")
+        ).scalar_one()
         changed = bytearray(data)
         changed[3] ^= 1  # one bit of the loss of the first stream
         connection.execute(
@@ -65,3 +67,10 @@ def test_an_empty_ledger_says_so(tmp_path):
     config = tmp_path / "mlma.toml"
     config.write_text(f'[agent]\nslot = "4h"\n[store]\nurl = "{url}"\n')
     assert "The ledger is empty" in verify(config).stdout
+
+
+def test_without_a_slot_it_says_so_and_makes_no_store(tmp_path):
+    config = tmp_path / "mlma.toml"
+    config.write_text(f'[store]\nurl = "sqlite:///{tmp_path}/none.db"\n')
+    assert verify(config).exit_code != 0
+    assert not (tmp_path / "none.db").exists()

@@ -107,7 +107,7 @@ def test_an_error_changes_nothing_and_the_next_look_comes(caplog):
     assert (made.facts.failures, made.facts.errors) == (0, 2)
     assert made.facts.last_error == "The folder is gone."
     assert "scheduler failed (1 in a row)" in caplog.text
-    assert "cycle 2.0 judged 5 streams (complete)" in caplog.text
+    assert "cycle 2 judged 5 streams, complete" in caplog.text
 
 
 def test_a_look_that_somebody_asks_for_raises_what_went_wrong():

@@ -5,6 +5,7 @@ be. 1 = the store or a source cannot be reached; the next pass goes on where thi
 """
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,6 +16,7 @@ from mlma.cli.extras import AsJson, Config, StoreUrl, needs_serve, settings_of
 if TYPE_CHECKING:
     from mlma.domain.periods import Periods
     from mlma.service.passes import Pass
+    from mlma.service.settings import Settings
 
 EXAMPLE = """
 **Example**
@@ -43,7 +45,7 @@ def cycle(*, config: Config = None, store: StoreUrl = None, as_json: AsJson = Fa
             made, periods = OnePass(service).made(), service.periods
         finally:
             service.stop()
-    print(json.dumps(_document(made, periods)) if as_json else _text(made, periods))
+    print(json.dumps(_document(made, periods)) if as_json else _text(made, periods, settings))
 
 
 def _document(made: "Pass", periods: "Periods") -> dict[str, Any]:
@@ -62,15 +64,17 @@ def _document(made: "Pass", periods: "Periods") -> dict[str, Any]:
     }
 
 
-def _text(made: "Pass", periods: "Periods") -> str:
+def _text(made: "Pass", periods: "Periods", settings: "Settings") -> str:
     status = made.status
     if not status.leads:
         return f"Nothing was done: {status.leader or 'another instance'} judges this store."
     from mlma.service.standing import cycle_row
 
     rows = [cycle_row(info, periods) for info in made.cycles]
-    lines = [table(HEAD, [[cell(row[name]) for name in HEAD] for row in rows])] if rows else []
+    lines = [table(HEAD, [cells(row) for row in rows])] if rows else []
     lines += [] if rows else ["Nothing to judge."]
+    if status.next_period is None and settings.sources and not settings.agent.start:
+        lines.append("Hint: `start` of [agent] is the first day to judge of rows that are read.")
     begins = None if status.next_period is None else status.next_period.isoformat()
     lines.append(f"Next: {next_batch(begins, status.waits_for)}.")
     if made.delivered or made.waiting:
@@ -87,6 +91,25 @@ def cell(value: Any) -> Any:
     return ", ".join(f"{count} {name}" for name, count in value.items() if count)
 
 
+def cells(row: dict[str, Any]) -> list[Any]:
+    """Return the head of a cycle as a line of the table."""
+    return [cell({**row, "batch": moment(row["batch"])}[name]) for name in HEAD]
+
+
+def moment(text: str) -> str:
+    """Return a time as people read it: to the second, with its offset if it is not UTC.
+
+    >>> moment("2024-01-01T00:00"), moment("2024-01-01T00:00:07.5+00:00")
+    ('2024-01-01 00:00', '2024-01-01 00:00:07')
+    >>> moment("2024-01-01T00:00:00+13:00")
+    '2024-01-01 00:00 +1300'
+    """
+    told = datetime.fromisoformat(text)
+    return f"{told:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + (
+        f" {told:%z}" if told.utcoffset() else ""
+    )
+
+
 def next_batch(begins: str | None, waits_for: str | None) -> str:
     """Return which batch is judged next and why it is not judged yet, in words.
 
@@ -95,5 +118,5 @@ def next_batch(begins: str | None, waits_for: str | None) -> str:
     """
     if begins is None:
         return waits_for or "nothing came yet"
-    start = begins.replace("T", " ").removesuffix("+00:00").removesuffix(":00")
+    start = moment(begins)
     return f"{start}, waits for {waits_for}" if waits_for else f"{start}, can be judged now"

@@ -65,8 +65,14 @@ def _findings(config: Config, store: str | None) -> "list[Finding]":
 
 
 def _text(found: "list[Finding]") -> str:
-    rows = []
-    for one in found:
-        hint = f" Hint: {one.hint}." if one.hint else ""
-        rows.append([one.grade, one.check, f"{one.told}{'.' if hint else ''}{hint}"])
+    rows = [[one.grade, one.check, _told(one)] for one in found]
     return table(("", "check", "found"), rows)
+
+
+def _told(one: "Finding") -> str:
+    """Return a finding and its hint; what is told may end in a hint of its own."""
+    if not one.hint:
+        return one.told
+    joint = " " if one.told.endswith((".", "?")) else ". "
+    lead = "And" if " Hint: " in one.told else "Hint"
+    return f"{one.told}{joint}{lead}: {one.hint}."

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ EXAMPLE = """
 
     mlma init --data forecasts.parquet
 """
+_LONG_AGO = timedelta(days=13)
+"""Rows that are older are refused by default, or will be soon."""
 
 
 def register_init(app: typer.Typer) -> None:
@@ -57,6 +60,12 @@ def init(
         f"{' and '.join(found.rows)}. Next: `mlma doctor`, then `mlma serve`.",
         file=sys.stderr,
     )
+    if found.last < datetime.now(UTC).replace(tzinfo=None) - _LONG_AGO:
+        print(
+            f"They end at {found.last:%Y-%m-%d %H:%M}, too long ago to be pushed by the clock of "
+            f'the world. To play a history: kind = "simulated" in [clock] (docs/live.md).',
+            file=sys.stderr,
+        )
 
 
 def _write(path: Path, text: str, force: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlma.cli.columns import table
-from mlma.cli.cycle import HEAD, cell, next_batch
+from mlma.cli.cycle import HEAD, cell, cells, moment, next_batch
 from mlma.cli.extras import AsJson, Config, StoreUrl, needs_serve, settings_of
 from mlma.domain.errors import SettingsError, StoreError
 
@@ -72,12 +72,14 @@ def _text(told: dict[str, Any]) -> str:
         "store": f"{facts['url']}, {facts['bytes'] / 1e6:.1f} MB, schema {facts['schema']}",
         "streams": told["streams"],
         "next": next_batch(told["next_period"], told["waits_for"]),
-        "judge": f"{lease['holder']} until {lease['expires_at']}" if held else "nobody runs",
+        "judge": f"{lease['holder']}, until {moment(lease['expires_at'])} UTC"
+        if held
+        else "nobody runs",
         "requests": f"{requests['open']} open, {requests['claimed']} being carried out",
         "messages": _messages(told["outbox"]),
     }
     lines = [f"{name:<9} {value}" for name, value in rows.items()]
-    shown = [[cell(one[name]) for name in HEAD] for one in told["cycles"]]
+    shown = [cells(one) for one in told["cycles"]]
     return "\n".join([*lines, "", table(HEAD, shown) if shown else "No cycle yet."])
 
 

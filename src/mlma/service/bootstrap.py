@@ -21,6 +21,7 @@ from mlma.ports import Clock, Feed, Store
 from mlma.ports.sources import RowSource
 from mlma.service.entries import SourceTable, WebhookTable
 from mlma.service.feeds import FeedWorker
+from mlma.service.ground import check_ground, lay_ground
 from mlma.service.ingest import Ingestor
 from mlma.service.keys import KeyRing
 from mlma.service.outbox import OutboxWorker
@@ -92,6 +93,7 @@ class Service:
 
     def start(self) -> None:
         """Start the threads."""
+        lay_ground(self.settings, self.store)
         record_tags(self.settings.streams.tags, self.store, self.live)
         self.outbox.start()
         if self.trainer is not None:
@@ -163,7 +165,7 @@ def build(settings: Settings, *, holder: str | None = None) -> Service:
     Raises
     ------
     SettingsError
-        Something in the settings cannot be.
+        Something in the settings cannot be, or does not fit what the store holds.
     StoreError, SchemaError
         The store cannot be opened.
     MissingExtraError
@@ -174,6 +176,7 @@ def build(settings: Settings, *, holder: str | None = None) -> Service:
     settings.live()  # before anything is opened
     store = open_store(settings.store.url.get_secret_value())
     try:
+        check_ground(settings, store)
         return _wired(settings, store, holder or instance_name())
     except BaseException:
         store.close()

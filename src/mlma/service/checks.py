@@ -101,7 +101,8 @@ def address(settings: Settings) -> Iterator[Finding]:
     try:
         bound(host, port).close()
     except MlmaError as error:
-        yield Finding("address", "warn", str(error), "no matter where a server is running")
+        told = str(error).partition(" Hint: ")[0].removesuffix(".")
+        yield Finding("address", "warn", told, "no matter where a server of yours has it already")
         return
     yield Finding("address", "ok", f"{host}, port {port or 'any'} is free")
     if not is_loopback(host):

@@ -5,7 +5,7 @@ Takes a path, gives what `mlma init` writes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,8 @@ class Inferred:
         what its rows are: ``forecasts``, ``actuals`` or both.
     streams
         how many there are.
+    last
+        the last time in it, as it stands there.
     """
 
     slot: str
@@ -51,6 +53,7 @@ class Inferred:
     columns: dict[str, str]
     rows: tuple[str, ...]
     streams: int
+    last: datetime
 
 
 def inferred(path: Path) -> Inferred:
@@ -77,6 +80,7 @@ def inferred(path: Path) -> Inferred:
         columns={role: column for role, column in found.items() if column and column != role},
         rows=_kinds(found),
         streams=len(rows.ids),
+        last=rows.wall.max().astype("datetime64[us]").item(),
     )
 
 

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from mlma.domain.ledger import CycleInfo
 from mlma.domain.live import LiveStatus
 from mlma.service.bootstrap import Service
+from mlma.service.ground import lay_ground
 from mlma.service.pruning import Pruner
 from mlma.service.tagging import record_tags
 
@@ -73,6 +74,7 @@ class OnePass:
             Cycles that were judged before stay; the next pass goes on.
         """
         service = self.service
+        lay_ground(service.settings, service.store)
         record_tags(service.settings.streams.tags, service.store, service.live)
         self._consume()
         self._judge()

@@ -157,15 +157,12 @@ class Scheduler:
         return self._loop.join(timeout)
 
     def _step(self) -> float:
+        before = self._facts.status
         for info in self.tick():
-            log.info(
-                "cycle %d.%d judged %d streams (%s)",
-                info.cycle,
-                info.revision,
-                info.streams,
-                info.closed,
-            )
+            log.info("%s", _told(info))
         status = self._facts.status
+        if status is not None and (before is None or before.leads != status.leads):
+            log.info("this instance judges" if status.leads else "another instance judges")
         if self._pruner is not None and status is not None and status.leads:
             self._pruner.prune(status, self._clock.now())
         return self._every
@@ -191,3 +188,17 @@ class Scheduler:
         self._facts = replace(
             facts, failures=facts.failures + 1, errors=facts.errors + 1, last_error=told
         )
+
+
+def _told(info: CycleInfo) -> str:
+    """Return what a cycle did, in words: all but what is as it should be."""
+    again = f" again (revision {info.revision})" if info.revision else ""
+    quiet = {"healthy", "keep"}
+    counts = [
+        f"{count} {name}"
+        for kind in ("verdicts", "decisions")
+        for name, count in info.summary.get(kind, {}).items()
+        if count and name not in quiet
+    ]
+    news = f": {', '.join(counts)}" if counts else ""
+    return f"cycle {info.cycle} judged {info.streams} streams{again}, {info.closed}{news}"

@@ -14,6 +14,7 @@ from time import perf_counter
 
 from mlma.ports import Store
 from mlma.service.checks import Finding, Grade
+from mlma.service.ground import check_ground
 from mlma.service.settings import Settings
 
 _SCARCE_BYTES, _TOO_FEW_BYTES = 2**30, 100 * 2**20
@@ -45,6 +46,7 @@ def store(settings: Settings) -> Iterator[Finding]:
         opened = open_store(url)
         try:
             yield from _looked_at(opened)
+            check_ground(settings, opened)
         finally:
             opened.close()
     if folder is not None:
