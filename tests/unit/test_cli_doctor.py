@@ -83,7 +83,7 @@ def test_settings_that_cannot_be_read_are_told_in_full(mlma):
         ('[retraining]\nfunction = "nowhere.at:all"', "retraining", "fail", "nowhere"),
         ('[retraining]\nfunction = "json:dumps"', "retraining", "ok", "json:dumps is there"),
         ('[server]\nhost = "0.0.0.0"', "keys", "fail", "mlma key --name"),
-        ('[server]\nhost = "0.0.0.0"\n' + KEY, "address", "warn", "without TLS"),
+        ('[server]\nport = 0\nhost = "0.0.0.0"\n' + KEY, "address", "warn", "without TLS"),
         (KEY, "keys", "warn", "nobody may push rows"),
         (
             '[[sources]]\nkind = "folder"\nrows = "actuals"\npath = "gone"',

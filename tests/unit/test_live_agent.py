@@ -400,3 +400,41 @@ def test_settings_that_cannot_be_are_refused():
     zone = replace(live_settings().periods, zone="Europe/Berlin")
     with pytest.raises(Exception, match="timezone"):
         live_agent(policy="mlma(test='profile', pool=1)", periods=zone)
+
+
+class DaysOf:
+    """A source that holds some days, and counts how often it is read."""
+
+    def __init__(self, kind, frame, names):
+        self.name = self.kind = kind
+        self.reads = 0
+        self._parcels = {one.period: one.rows for one in parcels(frame, names, kind)}
+
+    def rows(self, period):
+        self.reads += 1
+        if period in self._parcels:
+            yield self._parcels[period]
+
+    def stamp(self, period):
+        return str(period in self._parcels)
+
+    def left_out(self, period):
+        return ()
+
+
+def test_empty_days_of_sources_are_looked_through_once():
+    clock, store = SetClock(), open_store("memory://")
+    frame = pl.concat([on_day(FRAME, 0), on_day(FRAME, 20)])
+    store.register(sorted(FRAME["unique_id"].unique()))
+    pair = [DaysOf(kind, frame, store.streams()) for kind in ("forecasts", "actuals")]
+    clock.day(25)
+    made = []
+    for holder in ("one", "two"):
+        agent = LiveAgent(live_settings(), store, clock, sources=pair, holder=holder, start=START)
+        made.append([info.period - FIRST for info in agent.tick()])
+        agent.surrender()
+        made.append(pair[0].reads)
+    assert made[0] == [0, 20]
+    assert made[1] >= 25
+    assert made[2] == []
+    assert made[3] - made[1] <= 1  # the last day, on which something may still come

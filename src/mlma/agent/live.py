@@ -37,6 +37,8 @@ from mlma.ports.store import Store
 Bools = NDArray[np.bool_]
 
 LEASE = timedelta(seconds=30)
+PASSED = "passed"
+"""Setting of the store: the last period of sources that was passed as empty."""
 REOPEN_EVERY = timedelta(minutes=15)
 """Late rows are collected for so long before they open their batches; so does a new cycle."""
 
@@ -216,6 +218,8 @@ class LiveAgent:
         self._judged = {info.period: info for info in recent}
         self._last = recent[0] if recent else None
         passed = self._last.period if self._last else None
+        if self._sources and (remembered := store.setting(PASSED)) is not None:
+            passed = max(int(remembered), int(remembered) if passed is None else passed)
         self._desk = Desk(self.settings, store, self._sources, self._watch, self._registered)
         self._agenda = Agenda(self._desk, self._start, passed, expected)
         self._stale = False
@@ -223,7 +227,7 @@ class LiveAgent:
     def _step(self) -> list[CycleInfo]:
         """Judge one period, or open some again; empty = there is nothing to do."""
         now = self._clock.now()
-        gathered, ready = (None, Closing()) if self._fits_open() else self._agenda.next(now)
+        gathered, ready = (None, Closing()) if self._fits_open() else self._next(now)
         waited = self._reopened_at is None or now - self._reopened_at >= REOPEN_EVERY
         if ready.closed or waited:
             late, self._judged = late_readings(self._desk, self._judged, now)
@@ -233,6 +237,14 @@ class LiveAgent:
         if gathered is None or not ready.closed:
             return []
         return self._judge(gathered, ready, now)
+
+    def _next(self, now: datetime) -> tuple[Gathering | None, Closing]:
+        """Return the next period; of sources it is remembered which days were empty."""
+        before = self._agenda.passed
+        found = self._agenda.next(now)
+        if self._sources and self._agenda.passed != before:
+            self._store.remember(PASSED, str(self._agenda.passed))
+        return found
 
     def _fits_open(self) -> bool:
         if not self.settings.wait_for_fits:

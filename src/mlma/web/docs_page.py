@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup, escape
 
@@ -21,6 +21,12 @@ router = APIRouter(include_in_schema=False)
 async def openapi(request: Request) -> JSONResponse:
     """Return the description of the interface."""
     return JSONResponse(request.app.openapi())
+
+
+@router.get("/")
+async def front() -> RedirectResponse:
+    """Lead whoever opens the address of the server to its documentation."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/docs")

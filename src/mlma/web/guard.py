@@ -19,7 +19,9 @@ from mlma.service.tables import is_loopback
 from mlma.web.buckets import Buckets
 from mlma.web.errors import RefusedError, refusal
 
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/docs.css", "/favicon.ico", "/openapi.json"})
+OPEN_PATHS = frozenset(
+    {"/", "/health", "/ready", "/docs", "/docs.css", "/favicon.ico", "/openapi.json"}
+)
 ROW_PATHS = frozenset(f"/api/v1/{kind}" for kind in KINDS)
 INGEST_PATHS = ROW_PATHS | {"/api/v1/models"}
 PERMITTED: Mapping[str, frozenset[str]] = {

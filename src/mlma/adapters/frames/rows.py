@@ -229,7 +229,13 @@ def _range_checks(
 ) -> list[tuple[Rule, Bools]]:
     oldest = _EARLIEST if door.oldest is None else max(door.oldest, _EARLIEST)
     latest = clock + door.ahead
-    old = Rule(name, f"at or after {utc(oldest)}", f"{name} too old", "check year and unit")
+    old = Rule(
+        name,
+        f"at or after {utc(oldest)}",
+        f"{name} too old",
+        "check year and unit; rows are taken as long as `rows` of [retention] says, and a history "
+        'is played with `kind = "simulated"` in [clock]',
+    )
     far = Rule(
         name,
         f"at or before {utc(latest)}",
