@@ -1,6 +1,7 @@
 """The command ``mlma serve-demo``: a delivery platform is played against a real server."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,14 +50,16 @@ def serve_demo(
         from mlma.library.live_demo.run import Place, run
     place = Place(folder, port, store, keep)
     with display(silent=as_json) as show, needs_serve("`mlma serve-demo`"):
-        run(Plan(streams, days, seed), place, show, _told_as_json if as_json else _told)
+        told = _told_as_json if as_json else partial(_told, keep=keep)
+        run(Plan(streams, days, seed), place, show, told)
 
 
-def _told(made: "Outcome") -> None:
+def _told(made: "Outcome", *, keep: bool) -> None:
     from mlma.library.live_demo.display import print_outcome
 
     print_outcome(made)
-    print(f"Server: {made.address}/docs")
+    if not keep:
+        print("The server ends now; `mlma serve-demo --keep` leaves it to look around.")
     if made.folder is not None:
         print(f"Folder: {made.folder}")
 

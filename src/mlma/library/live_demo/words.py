@@ -62,10 +62,10 @@ def relative(effect: float | None) -> str:
     """Return a relative change in words.
 
     >>> relative(0.42), relative(-0.05), relative(0.001), relative(None)
-    ('42 % above', '5 % below', 'as', 'unknown against')
+    ('42 % above', '5 % below', 'as', 'not comparable with')
     """
     if effect is None or not isfinite(effect):
-        return "unknown against"
+        return "not comparable with"
     percent = round(100 * effect)
     return f"{abs(percent)} % {'above' if percent > 0 else 'below'}" if percent else "as"
 
