@@ -7,7 +7,6 @@ which they were registered.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from math import isfinite
 from typing import Any
 
@@ -108,33 +107,22 @@ class Registered:
         return self._groups[1].rows(np.searchsorted(seen, rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a cycle is called: everything of its `CycleInfo` that is known beforehand."""
-
-    cycle: int
-    revision: int
-    period: int
-    judged_at: datetime
-    through: int
-    closed: str
-    summary: Mapping[str, Any] = field(default_factory=dict)
-
-
 def judged(
     memory: Memory,
     inputs: Inputs,
-    head: Head,
+    info: CycleInfo,
     watch: Watch,
     registered: Registered,
     *,
     before: CycleEntry | None = None,
-) -> tuple[Memory, CycleEntry, Cycled]:
-    """Return the memory after a cycle and its entry; ``before`` is the revision before, if any."""
+) -> tuple[Memory, CycleEntry]:
+    """Return the memory after a cycle and its entry; ``before`` is the revision before, if any.
+
+    Of ``info`` is taken what is known beforehand; counts, findings and audit join its summary.
+    """
     known = watch.known(memory, registered.names[len(memory.row) :])
     by_name = inputs.taken(registered.in_order(inputs.rows))
-    seen = np.flatnonzero(known.state.cycle > 0)
-    seen = np.union1d(seen, inputs.rows)
+    seen = np.union1d(np.flatnonzero(known.state.cycle > 0), inputs.rows)
     after, cycled = watch.cycle(
         known,
         by_name.rows,
@@ -143,32 +131,31 @@ def judged(
         benchmark=by_name.benchmark,
     )
     back = np.argsort(by_name.rows, kind="stable")
-    own = cycled.state
-    evidence = packed(
-        cycled.record,
-        benchmark=by_name.benchmark,
-        forecasts=by_name.forecasts,
-        calendar=by_name.calendar,
-        age=own.age,
-        version=own.version,
-    )[back]
-    # The ledger keeps what was read to the bit, whatever the record made of it.
-    evidence["n"], evidence["loss"] = inputs.n, inputs.loss
     shown = cycled.evidence
-    info = CycleInfo(
-        cycle=head.cycle,
-        revision=head.revision,
-        period=head.period,
-        judged_at=head.judged_at,
-        through=head.through,
-        closed=head.closed,
+    written = replace(
+        info,
         streams=len(inputs.rows),
         policy=watch.policy.full_label,
         seed=watch.seed,
-        summary={**head.summary, **_counts(shown), **_fleet(cycled)},
+        summary={**info.summary, **_counts(shown), **_fleet(cycled)},
     )
-    decided = tuple(_decided(shown, back, inputs.rows, head, before))
-    return after, CycleEntry(info, inputs.rows, evidence, decided, inputs.losses), cycled
+    decided = tuple(_decided(shown, back, inputs.rows, info, before))
+    evidence = _evidence(cycled, by_name)[back]
+    return after, CycleEntry(written, inputs.rows, evidence, decided, inputs.losses)
+
+
+def _evidence(cycled: Cycled, inputs: Inputs) -> NDArray[np.void]:
+    """Return the records of a cycle; what was read is kept to the bit."""
+    evidence = packed(
+        cycled.record,
+        benchmark=inputs.benchmark,
+        forecasts=inputs.forecasts,
+        calendar=inputs.calendar,
+        age=cycled.state.age,
+        version=cycled.state.version,
+    )
+    evidence["n"], evidence["loss"] = inputs.n, inputs.loss
+    return evidence
 
 
 def _counts(shown: Evidence) -> dict[str, Any]:
@@ -198,7 +185,7 @@ def _plain(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decided(
-    shown: Evidence, back: Ints, rows: Ints, head: Head, before: CycleEntry | None
+    shown: Evidence, back: Ints, rows: Ints, info: CycleInfo, before: CycleEntry | None
 ) -> list[Decided]:
     """Return the streams that somebody may want to see, ascending."""
     verdict, decision = shown.verdict[back], shown.decision[back]
@@ -213,8 +200,8 @@ def _decided(
     at = np.flatnonzero(wanted)
     return [
         Decided(
-            cycle=head.cycle,
-            revision=head.revision,
+            cycle=info.cycle,
+            revision=info.revision,
             stream=int(rows[one]),
             verdict=Verdict(int(verdict[one])).label,
             decision=Decision(int(decision[one])).label,

@@ -21,7 +21,7 @@ from mlma.agent.carrying import carried_out, check_known, held_out_payload
 from mlma.agent.closing import Closing
 from mlma.agent.desk import Desk, Reading, batch_length
 from mlma.agent.gathering import Gathering
-from mlma.agent.judging import Head, Inputs, Registered, judged
+from mlma.agent.judging import Inputs, Registered, judged
 from mlma.agent.lateness import late_readings
 from mlma.agent.recomputing import recomputed, restored, unchanged
 from mlma.agent.remembered import columns_of, head_of
@@ -258,7 +258,7 @@ class LiveAgent:
         actions = self._store.actions(pending=True)
         memory = carried_out(self._memory, actions, self._watch, self._registered)
         reading = self._desk.reading(gathered)
-        head = Head(
+        info = CycleInfo(
             cycle=cycle,
             revision=0,
             period=gathered.period,
@@ -267,7 +267,7 @@ class LiveAgent:
             closed=ready.closed,
             summary={"complete": ready.complete, **_made_of(reading)},
         )
-        memory, entry, _ = judged(memory, reading.inputs, head, self._watch, self._registered)
+        memory, entry = judged(memory, reading.inputs, info, self._watch, self._registered)
         summary = {**entry.info.summary, "seconds": time.perf_counter() - began}
         entry = replace(entry, info=replace(entry.info, summary=summary))
         self._commit((entry,), memory, {action.number: cycle for action in actions})
@@ -277,19 +277,22 @@ class LiveAgent:
         """Judge periods anew into which rows came, and all cycles after the first of them."""
         assert self._last is not None
 
-        def read(before: CycleEntry) -> tuple[Head, Inputs]:
-            head, inputs = unchanged(before)
-            head = replace(head, revision=before.info.revision + 1, judged_at=now, closed="revised")
-            reading = late.get(before.info.period)
+        def read(before: CycleEntry) -> tuple[CycleInfo, Inputs]:
+            info, inputs = unchanged(before)
+            info = replace(info, revision=info.revision + 1, judged_at=now, closed="revised")
+            reading = late.get(info.period)
             if reading is None:
-                return head, inputs
-            summary = {**head.summary, **_made_of(reading)}
-            return replace(head, through=reading.through, summary=summary), reading.inputs
+                return info, inputs
+            summary = {**info.summary, **_made_of(reading)}
+            return replace(info, through=reading.through, summary=summary), reading.inputs
 
         first = min(self._judged[period].cycle for period in late)
-        made = list(recomputed(self._store, self._watch, first, self._last.cycle, read))
-        self._commit(tuple(one.entry for one in made), made[-1].memory, {})
-        return [one.entry.info for one in made]
+        entries, memory = [], self._memory
+        for made in recomputed(self._store, self._watch, first, self._last.cycle, read):
+            entries.append(made.entry)
+            memory = made.memory  # of the last one only: a state is large
+        self._commit(tuple(entries), memory, {})
+        return [entry.info for entry in entries]
 
     def _commit(
         self, entries: tuple[CycleEntry, ...], memory: Memory, applied: dict[int, int]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.agent.carrying import carried_out
-from mlma.agent.judging import Head, Inputs, Registered, judged, recorded
+from mlma.agent.judging import Inputs, Registered, judged, recorded
 from mlma.agent.remembered import remembered
 from mlma.agent.watch import Memory, Watch
 from mlma.domain.ledger import CycleEntry, CycleInfo, Snapshot
@@ -20,7 +20,7 @@ from mlma.ports.store import Store
 
 Bools = NDArray[np.bool_]
 
-Reader = Callable[[CycleEntry], tuple[Head, Inputs]]
+Reader = Callable[[CycleEntry], tuple[CycleInfo, Inputs]]
 """Gives the head of the new entry and what it reads, from the entry as it stands."""
 
 
@@ -55,28 +55,18 @@ def recomputed(
         own = [one for one in actions if one.cycle == cycle]
         of_then = watch_of(watch, before.info)
         memory = carried_out(memory, own, of_then, registered)
-        head, inputs = unchanged(before) if read is None else read(before)
+        info, inputs = unchanged(before) if read is None else read(before)
         known = registered.names
         if len(inputs.rows) and inputs.rows[-1] >= len(known):
             registered.extend(store.streams(len(known)))
-        memory, entry, _ = judged(memory, inputs, head, of_then, registered, before=before)
+        memory, entry = judged(memory, inputs, info, of_then, registered, before=before)
         if cycle >= first:
             yield Recomputed(before, entry, memory, registered)
 
 
-def unchanged(before: CycleEntry) -> tuple[Head, Inputs]:
+def unchanged(before: CycleEntry) -> tuple[CycleInfo, Inputs]:
     """Return head and inputs of an entry as it stands."""
-    info = before.info
-    head = Head(
-        cycle=info.cycle,
-        revision=info.revision,
-        period=info.period,
-        judged_at=info.judged_at,
-        through=info.through,
-        closed=info.closed,
-        summary=info.summary,
-    )
-    return head, recorded(before)
+    return before.info, recorded(before)
 
 
 def watch_of(watch: Watch, info: CycleInfo) -> Watch:

@@ -96,9 +96,9 @@ class CycleInfo:
     judged_at: datetime
     through: int
     closed: str
-    streams: int
-    policy: str
-    seed: int
+    streams: int = 0
+    policy: str = ""
+    seed: int = 0
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
