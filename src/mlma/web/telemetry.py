@@ -23,7 +23,7 @@ from mlma.domain.errors import MlmaError
 
 log = logging.getLogger(__name__)
 
-disable_created_metrics()  # a line more for each counter, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for each counter, which nobody reads
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _FRESH_SECONDS = 5.0
