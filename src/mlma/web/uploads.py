@@ -7,8 +7,9 @@ be, memory holds a few megabytes of it; the size is checked while it comes in.
 import asyncio
 from collections.abc import AsyncIterator, Container
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 from time import monotonic
@@ -41,6 +42,8 @@ class UploadLimits:
         bodies that come in, and that are parsed, at the same time.
     large_documents
         documents of more than a mebibyte that are in memory at the same time.
+    memory
+        bytes that bodies of a declared length may take in memory, all together; others go to files.
     """
 
     max_body: int = 64 * 2**20
@@ -49,6 +52,7 @@ class UploadLimits:
     at_once: int = 64
     parsers: int = 2
     large_documents: int = 2
+    memory: int = 128 * 2**20
 
 
 class Uploads:
@@ -58,7 +62,7 @@ class Uploads:
         self.limits = limits
         self.parsers = ThreadPoolExecutor(limits.parsers, thread_name_prefix="mlma-parse")
         self.large = asyncio.Semaphore(limits.large_documents)
-        self._now = 0
+        self._now = self._held = 0
 
     @asynccontextmanager
     async def taken(self, request: Request) -> AsyncIterator[Body]:
@@ -73,13 +77,21 @@ class Uploads:
             raise RefusedError(
                 503, "Too many bodies come in at once.", retry_after=1, hint="send it again"
             )
-        self._now += 1
+        held = self._room(request)
+        self._now, self._held = self._now + 1, self._held + held
         try:
-            with _file() as body:
+            with nullcontext(BytesIO()) if held else _file() as body:
                 await _spool(request, body, self.limits)
                 yield body
         finally:
-            self._now -= 1
+            self._now, self._held = self._now - 1, self._held - held
+
+    def _room(self, request: Request) -> int:
+        """Return the bytes of a body that is held in memory; 0 = it goes to a file."""
+        declared = request.headers.get("content-length", "")
+        size = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+        fits = size <= min(self.limits.max_body, self.limits.memory - self._held)
+        return size if fits else 0
 
 
 class Documents:

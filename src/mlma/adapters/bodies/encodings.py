@@ -50,6 +50,8 @@ def opened(stream: BinaryIO, content_encoding: str | None, limits: BodyLimits) -
             f"`Content-Encoding` must be one of {', '.join(ENCODINGS)}. Got {encoding[:80]!r}.",
             hint="send the body as it is, or compressed once with gzip",
         )
+    if encoding == "identity" and isinstance(stream, BytesIO):
+        return stream  # `whole` holds it to the limit, and copies nothing
     raw = Sent(stream, limits)
     return cast("BinaryIO", raw if encoding == "identity" else Unpacked(raw, encoding, limits))
 
@@ -172,6 +174,10 @@ def too_many_bytes(most: int) -> TooLargeError:
 
 def whole(stream: BinaryIO, most: int) -> BytesIO:
     """Return all bytes of a stream at its start; raise where they are more than ``most``."""
+    if isinstance(stream, BytesIO):
+        if stream.getbuffer().nbytes > most:
+            raise too_many_bytes(most)
+        return stream
     made, count = BytesIO(), 0
     while part := stream.read(min(_CHUNK, most - count + 1)):
         count += len(part)
