@@ -72,7 +72,10 @@ def receiving(seed: int) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             try:
-                body = self.rfile.read(int(self.headers.get("content-length", "0")))
+                length = int(self.headers.get("content-length", "0"))
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # the sender was killed between head and body: nothing was told
                 if self.path == "/fit":
                     status = receiver.fit()
                 else:
