@@ -25,7 +25,7 @@ def serving(settings):
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(create_app(service), log_level="warning", lifespan="on")
+    config = uvicorn.Config(create_app(service), log_config=None, access_log=False, lifespan="on")
     server = uvicorn.Server(config)
     service.start()
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -2,8 +2,8 @@
 
 `python benchmarks/speed/http_cost.py` starts real servers on 127.0.0.1, one after the other:
 
-- Arrow bodies of a million rows, answered once they are durable, beside a bare append of the same
-  rows as Parquet files with `fsync`;
+- Arrow bodies of a million rows, plain and compressed with zstd, answered once they are durable,
+  beside a bare append of the same rows as Parquet files with `fsync`;
 - JSON bodies of a thousand rows, beside a bare FastAPI endpoint that parses the same bodies with a
   pydantic model and does nothing with them.
 
@@ -32,7 +32,7 @@ import polars as pl
 
 ARROW = "application/vnd.apache.arrow.stream"
 STREAMS, SLOTS = 10_417, 96
-LARGE, SMALL, AT_ONCE = 6, 300, 4
+LARGE, SMALL, AT_ONCE = 10, 300, 4
 
 
 def serve(kind: str, port: int, folder: Path) -> None:
@@ -124,6 +124,12 @@ def frame(streams: int, slots: int, seed: int) -> pl.DataFrame:
     )
 
 
+def as_packed_arrow(rows: pl.DataFrame) -> bytes:
+    made = io.BytesIO()
+    rows.write_ipc_stream(made, compression="zstd")
+    return made.getvalue()
+
+
 def as_arrow(rows: pl.DataFrame) -> bytes:
     made = io.BytesIO()
     rows.write_ipc_stream(made)
@@ -176,9 +182,13 @@ def large(folder: Path) -> dict[str, float]:
     frames = [frame(STREAMS, SLOTS, seed) for seed in range(LARGE)]
     rows = sum(len(one) for one in frames[1:])
     bodies = [as_arrow(one) for one in frames]
+    packed = [as_packed_arrow(one) for one in frames]
     with server("ours", folder) as (address, seconds):
-        post_all = [rounds(lambda n=n: pushed(address, bodies, ARROW, n), rows, 1) for n in (1, 2)]
+        post_all = [rounds(lambda n=n: pushed(address, bodies, ARROW, n), rows, 1) for n in (1, 3)]
         spent = seconds() / (2 * len(frames))
+        post_packed = [
+            rounds(lambda n=n: pushed(address, packed, ARROW, n), rows, 1) for n in (1, 3)
+        ]
     begun = time.process_time()
     parquet = rounds(lambda: appended(frames, folder), rows, 3)
     bare = (time.process_time() - begun) / (3 * len(frames))
@@ -186,9 +196,13 @@ def large(folder: Path) -> dict[str, float]:
         "rows_per_body": len(frames[0]),
         "bytes_per_body": len(bodies[0]),
         "arrow_rows_per_second": post_all[0],
-        "arrow_rows_per_second_two_senders": post_all[1],
+        "arrow_rows_per_second_three_senders": post_all[1],
+        "bytes_per_packed_body": len(packed[0]),
+        "packed_arrow_rows_per_second": post_packed[0],
+        "packed_arrow_rows_per_second_three_senders": post_packed[1],
         "parquet_rows_per_second": parquet,
         "arrow_to_parquet": max(post_all) / parquet,
+        "packed_arrow_to_parquet": max(post_packed) / parquet,
         "arrow_processor_seconds_per_body_and_agent": spent,
         "parquet_processor_seconds_per_file": bare,
     }

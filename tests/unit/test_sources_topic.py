@@ -39,7 +39,7 @@ def row(value: Any, **beside: Any) -> dict[str, Any]:
 
 def until(condition: Callable[[], bool], feed: TopicFeed, inbox: Inbox) -> None:
     """Poll and store until something is true."""
-    end = monotonic() + 10
+    end = monotonic() + 40
     while not condition():
         assert monotonic() < end
         came = feed.poll(0.1)
@@ -56,7 +56,7 @@ def drain(feed: TopicFeed, inbox: Inbox, count: int) -> None:
 
 def polled(feed: TopicFeed, messages: int) -> tuple[pl.DataFrame, dict[str, str]]:
     """Return what came once so many messages did; nothing is stored."""
-    end = monotonic() + 10
+    end = monotonic() + 40
     while monotonic() < end:
         came = feed.poll(0.05)
         if came is not None and sum(map(int, came[1].values())) >= messages:
@@ -209,7 +209,7 @@ def test_rows_of_a_partition_that_went_to_another_feed_are_forgotten(
         kafka.say("sales", row(at), partition=at)
     one, two = feeds(), feeds()
     polled(one, 4)  # waits to be stored
-    end = monotonic() + 10
+    end = monotonic() + 40
     came = None
     while len(one.partitions) != 2:
         assert monotonic() < end

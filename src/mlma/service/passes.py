@@ -28,6 +28,8 @@ _MOST_DUE = 16_384
 class Patience:
     """How long a pass waits, in seconds.
 
+    join
+        a topic of which no partition was assigned for so long has other readers, or none.
     quiet
         a topic from which nothing came for so long is empty.
     idle
@@ -35,6 +37,7 @@ class Patience:
         left to the next pass.
     """
 
+    join: float = 20.0
     quiet: float = 5.0
     idle: float = 60.0
 
@@ -95,11 +98,16 @@ class OnePass:
         for feed in self.service.feeds:
             feed.start()
         if self.service.feeds:
+            self._until(self._joined, lambda: None, self.patience.join)
             self._until(
                 lambda: False,
                 lambda: [feed.facts.polls for feed in self.service.feeds],
                 self.patience.quiet,
             )
+
+    def _joined(self) -> bool:
+        """Return whether each topic has given partitions to its reader."""
+        return all(getattr(one.feed, "partitions", True) for one in self.service.feeds)
 
     def _judge(self) -> None:
         """Judge all batches that can be judged; where fits are asked for, wait for them."""
