@@ -5,8 +5,9 @@
 
 The agent pulls forecasts and actuals of one day from Parquet files, joins, scores, assesses,
 decides and commits. The yardstick reads the same two files with polars and joins them on stream and
-slot. Days of both take turns in one process, so read the ratios, not the seconds; memory is the peak
-of a process that only runs the agent (`--memory`). The store is on the disk of the working folder.
+slot. Days of both take turns in one process, so read the ratios, not the seconds; memory is the
+peak of a process that only runs the agent (`--memory`). The store is on the disk of the working
+folder.
 """
 
 import argparse
