@@ -38,7 +38,7 @@ class Patience:
     """
 
     join: float = 20.0
-    quiet: float = 10.0
+    quiet: float = 5.0
     idle: float = 60.0
 
 
