@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlma.agent.held_out import held_out_batches
+from mlma.agent.held_out import held_out_batches, times_of
 from mlma.agent.judging import Registered, with_pending
 from mlma.agent.watch import Memory, Watch
 from mlma.domain.batches import mean_losses
@@ -57,18 +57,13 @@ def held_out_payload(rows: LossRows, watch: Watch) -> dict[str, Any]:
     DataError
         The losses have no times.
     """
-    if rows.ds is None:
-        raise DataError(
-            "Held-out losses need the column `ds`, so that they can be grouped into batches. "
-            "Got none.",
-        )
+    ds = times_of(rows)
     if not watch.reads_single_losses:
-        rows = _means(rows, rows.ds, watch.batch)
-    assert rows.ds is not None
+        rows = _means(rows, ds, watch.batch)
     return {
         "ids": list(rows.ids),
         "code": rows.code.tolist(),
-        "ds": rows.ds.astype("datetime64[us]").astype(np.int64).tolist(),
+        "ds": times_of(rows).astype("datetime64[us]").astype(np.int64).tolist(),
         "loss": rows.loss.tolist(),
     }
 

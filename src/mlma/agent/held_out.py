@@ -41,12 +41,7 @@ def held_out_batches(
     DataError
         The losses have no times.
     """
-    if rows.ds is None:
-        raise DataError(
-            "Held-out losses need the column `ds`, so that they can be grouped into batches. "
-            "Got none.",
-        )
-    period = np.asarray((rows.ds - MONDAY) // batch, dtype=np.int64)
+    period = np.asarray((times_of(rows) - MONDAY) // batch, dtype=np.int64)
     stream = _places(rows, names)
     last = _last_period(stream, period, len(names))
     back = np.where(stream >= 0, last[stream] - period, monitor.reference_batches)
@@ -65,6 +60,22 @@ def held_out_batches(
         calendar=calendar_class(starts, batch, monitor.calendar),
         difficulty=np.repeat(ease[:, None], n_batches, axis=1),
     )
+
+
+def times_of(rows: LossRows) -> NDArray[np.datetime64]:
+    """Return the times of held-out losses.
+
+    Raises
+    ------
+    DataError
+        They have none.
+    """
+    if rows.ds is None:
+        raise DataError(
+            "Held-out losses need the column `ds`, so that they can be grouped into batches. "
+            "Got none.",
+        )
+    return rows.ds
 
 
 def _places(rows: LossRows, names: Sequence[str]) -> Ints:
