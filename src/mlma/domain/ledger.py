@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.incidents import Incident
 from mlma.domain.requests import RetrainingRequest
 from mlma.domain.verdicts import RECORD_FLOATS, CycleRecord
 
@@ -160,9 +161,10 @@ class Action:
     number
         place in the order of actions, from 1; 0 = not recorded yet.
     kind
-        ``deployed`` or ``failed`` (a re-training), ``retired`` (streams), ``tags``.
+        ``deployed`` or ``failed`` (a re-training), ``tags``, or one of `mlma.domain.orders`.
     cycle
-        the cycle before which it was carried out; None = not yet.
+        the cycle before which it was carried out; of one about an incident, the newest cycle when
+        it was recorded; None = not carried out yet.
     """
 
     kind: str
@@ -196,7 +198,8 @@ class Event:
     id
         the same whoever computes it: a receiver that has seen it need not act again.
     kind
-        ``decisions``, ``findings``, ``requests``, ``revised`` or ``test``.
+        ``decisions``, ``findings``, ``requests``, ``revised``, ``incident``, ``digest``,
+        ``action`` or ``test``.
     """
 
     id: str
@@ -247,6 +250,9 @@ class Commit:
         new requests for re-training; ids of open ones that are no longer wanted.
     events, targets
         what to tell, and the names of those who are told.
+    incidents
+        those that are new or changed; what people did to one in the meantime (``state``,
+        ``snoozed_until``, ``changed``, ``told``) is kept, unless the commit resolves it.
     """
 
     entries: tuple[CycleEntry, ...]
@@ -256,3 +262,4 @@ class Commit:
     withdrawn: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     targets: tuple[str, ...] = ()
+    incidents: tuple[Incident, ...] = ()

@@ -5,7 +5,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+Span = tuple[datetime, datetime]
+"""First moment, and the first one after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,14 @@ class RetrainingRequest:
         when it was asked, with a time zone.
     evidence
         what the agent saw, by the names of its frame: numbers, words, truths; None = not known.
+    kind
+        ``retrain``; or ``restore``: the former version ``restores`` is to be live again, and its
+        model is ``artefact``, as whoever trained it called it.
+    exclude, train_from
+        spans that an engineer excluded from training, and the moment before which the stream was
+        another one; None = none.
+    by
+        who asked; empty = the agent.
     """
 
     id: str
@@ -32,6 +43,12 @@ class RetrainingRequest:
     cycle: int
     asked_at: datetime
     evidence: Mapping[str, float | int | str | bool | None]
+    kind: Literal["retrain", "restore"] = "retrain"
+    exclude: tuple[Span, ...] = ()
+    train_from: datetime | None = None
+    restores: int | None = None
+    artefact: str = ""
+    by: str = ""
 
 
 def compact(document: Any) -> str:

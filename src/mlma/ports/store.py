@@ -1,4 +1,4 @@
-"""Port of the store: streams, inbox, ledger, state, requests, outbox and lease of one agent.
+"""Port of the store: streams, inbox, ledger, state, requests, incidents, outbox, lease of an agent.
 
 One contract suite holds every store to what stands here (`tests/contracts`). All calls may come
 from any thread. A call that writes is one transaction: when it returns, what it wrote survives the
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlma.domain.inbox import Kind, Parcel
+from mlma.domain.incidents import Incident
+from mlma.domain.lab import LabRun
 from mlma.domain.ledger import (
     Action,
     Commit,
@@ -26,6 +28,7 @@ from mlma.domain.ledger import (
     OpenRequest,
     Snapshot,
 )
+from mlma.domain.requests import RetrainingRequest
 
 Ints = NDArray[np.int64]
 
@@ -44,11 +47,27 @@ class Registry(Protocol):
         """
         ...
 
-    def act(self, actions: Sequence[Action], *, finished: Mapping[str, str] | None = None) -> int:
-        """Record actions; return the number of the last one.
+    def act(
+        self,
+        actions: Sequence[Action],
+        *,
+        finished: Mapping[str, str] | None = None,
+        requested: Sequence[RetrainingRequest] = (),
+        withdrawn: Sequence[str] = (),
+        incidents: Sequence[Incident] = (),
+        after: int | None = None,
+        events: Sequence[Event] = (),
+        targets: Sequence[str] = (),
+    ) -> int:
+        """Record actions; return the number of the last one. All in one transaction.
 
-        ``finished`` maps ids of requests to ``done`` or ``failed``: they change in the same
-        transaction. An id that is not open or claimed any more raises ``ConflictError``.
+        ``finished`` maps ids of requests to ``done`` or ``failed``. An id that is not open or
+        claimed any more raises ``ConflictError``. ``requested`` are new requests, ``withdrawn``
+        ids of open ones that are not wanted any more. ``incidents`` replace those of the same id;
+        their ``changed`` says what is there now: where it is another number, somebody was first and
+        it raises ``ConflictError``; it becomes the number of the last of these actions. ``after``
+        is the number of the last action that was known: where there is a later one of an engineer
+        (a kind of `mlma.domain.orders`), it raises ``ConflictError``; None = it does not matter.
         """
         ...
 
@@ -192,6 +211,40 @@ class Requests(Protocol):
         ...
 
 
+class Incidents(Protocol):
+    """Incidents: written with a cycle (`Commit.incidents`) or an action (`Registry.act`)."""
+
+    def incidents(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        states: Iterable[str] | None = None,
+        touched_since: int | None = None,
+        limit: int | None = None,
+        start: int = 0,
+    ) -> list[Incident]:
+        """Return incidents, the newest opened first, those of one cycle by stake and id.
+
+        ``touched_since``: those not resolved, and those opened, updated or closed in this cycle or
+        a later one. ``start`` leaves so many out.
+        """
+        ...
+
+
+class LabRuns(Protocol):
+    """Runs of the policy lab."""
+
+    def lab_runs(
+        self, *, ids: Sequence[str] | None = None, limit: int | None = None
+    ) -> list[LabRun]:
+        """Return runs, newest first."""
+        ...
+
+    def put_lab_run(self, run: LabRun) -> None:
+        """Write a run, new or changed."""
+        ...
+
+
 class Outbox(Protocol):
     """Events on their way out."""
 
@@ -230,7 +283,7 @@ class Leases(Protocol):
         ...
 
 
-class Store(Registry, Inbox, Ledger, State, Requests, Outbox, Leases, Protocol):
+class Store(Registry, Inbox, Ledger, State, Requests, Incidents, LabRuns, Outbox, Leases, Protocol):
     """Everything that one agent keeps."""
 
     @property
