@@ -1,6 +1,8 @@
-"""Places where a store can be, and things to put into it."""
+"""Places where a store can be, things to put into it, and calls at the same moment."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ import numpy as np
 import postgres
 from mlma.adapters.store import open_store
 from mlma.adapters.store.sql_store import SQLStore
+from mlma.domain.errors import StoreError
 from mlma.domain.inbox import Kind, Parcel, Rows
 from mlma.domain.ledger import EVIDENCE, Commit, CycleEntry, CycleInfo, Decided, Snapshot
 from mlma.domain.requests import RetrainingRequest
@@ -135,3 +138,18 @@ def same(first: np.ndarray, second: np.ndarray) -> bool:
     """Tell whether arrays are the same to the bit, in dtype and shape."""
     alike = first.dtype == second.dtype and first.shape == second.shape
     return alike and first.tobytes() == second.tobytes()
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Run calls at the same moment; return what they returned or raised."""
+    barrier = threading.Barrier(len(calls))
+
+    def ran(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return call()
+        except StoreError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(ran, calls))

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +14,19 @@ import postgres
 from mlma.adapters.store import inbox, open_store
 from mlma.domain.errors import ConflictError, StoreError
 from mlma.domain.ledger import Action, Event
-from stores import KINDS, MINUTE, NOW, SHARED, asked, commit, entry, parcel, place_of, same
+from stores import (
+    KINDS,
+    MINUTE,
+    NOW,
+    SHARED,
+    asked,
+    commit,
+    entry,
+    parcel,
+    place_of,
+    same,
+    together,
+)
 
 
 @pytest.fixture(params=SHARED)
@@ -28,21 +39,6 @@ def place(request, tmp_path):
 def any_place(request, tmp_path):
     with place_of(request.param, tmp_path) as made:
         yield made
-
-
-def together(*calls):
-    """Run calls at the same moment; return what they returned or raised."""
-    barrier = threading.Barrier(len(calls))
-
-    def ran(call):
-        barrier.wait()
-        try:
-            return call()
-        except StoreError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(ran, calls))
 
 
 def test_numbers_of_parcels_grow_in_the_order_of_commits(any_place):

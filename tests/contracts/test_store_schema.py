@@ -108,6 +108,8 @@ def test_what_an_older_store_holds_is_read_after_migrating(tmp_path):
             "open",
             "",
         )
+        assert (request.request.kind, request.request.exclude) == ("retrain", ())
+        assert (store.incidents(), store.lab_runs()) == ([], [])
         store.act([Action("failed", {"error": "no data"}, NOW)], finished={"a": "failed"})
         assert store.requests()[0][1].error == "no data"
 

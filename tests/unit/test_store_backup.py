@@ -2,11 +2,14 @@
 
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from mlma.adapters.store import backup, open_store
 from mlma.domain.errors import SchemaError, StoreError
+from mlma.domain.incidents import Incident
+from mlma.domain.lab import LabRun
 from mlma.domain.ledger import Action, Event
 from stores import MINUTE, NOW, SHARED, asked, commit, decided, entry, parcel, place_of, same
 
@@ -30,13 +33,24 @@ def test_a_copy_is_a_store_with_the_same_content(place, store, tmp_path):
     lease = store.acquire("me", MINUTE, NOW)
     event = Event("e", "test", NOW, {})
     made = entry(1, decided=(decided(0, loss=float("inf")),))
-    full = commit(made, requests=(asked("a"),), events=(event,), targets=("x",), applied={1: 1})
+    seen = Incident("i", "fleet", "fleet", "open", 1, NOW, 1, 2, members=(0, 1))
+    full = commit(
+        made,
+        requests=(replace(asked("a"), exclude=((NOW, NOW + MINUTE),)),),
+        events=(event,),
+        targets=("x",),
+        applied={1: 1},
+        incidents=(seen,),
+    )
     store.commit(full, lease)
+    store.put_lab_run(LabRun("r", NOW, "user:ann", "mlma"))
     size = backup(place.url, tmp_path / "copy.db")
     assert size == (tmp_path / "copy.db").stat().st_size
     with closing(open_store(f"sqlite:///{tmp_path}/copy.db")) as copy:
         assert copy.facts()["rows"] == store.facts()["rows"]
-        for verb in ("streams", "cycles", "decided", "requests", "deliveries", "actions"):
+        verbs = ("streams", "cycles", "decided", "requests", "deliveries", "actions")
+        for verb in (*verbs, "incidents", "lab_runs"):
+            assert len(getattr(copy, verb)()) > 0
             assert getattr(copy, verb)() == getattr(store, verb)()
         assert (copy.lease(), copy.offsets(), copy.setting("clock")) == (lease, {"x": "1"}, "1")
         assert same(copy.evidence(1)[1], made.evidence)

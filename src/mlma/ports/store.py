@@ -7,7 +7,7 @@ loss of power; when it raises, nothing of it is there.
 Every call raises ``StoreError`` where the store cannot be reached, is full, or refuses.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -67,7 +67,7 @@ class Registry(Protocol):
         their ``changed`` says what is there now: where it is another number, somebody was first and
         it raises ``ConflictError``; it becomes the number of the last of these actions. ``after``
         is the number of the last action that was known: where there is a later one of an engineer
-        (a kind of `mlma.domain.orders`), it raises ``ConflictError``; None = it does not matter.
+        (not one about an incident), it raises ``ConflictError``; None = it does not matter.
         """
         ...
 
@@ -75,7 +75,7 @@ class Registry(Protocol):
         self,
         *,
         pending: bool = False,
-        kind: str | None = None,
+        kind: str | Collection[str] | None = None,
         cycles: tuple[int, int] | None = None,
         start: int = 1,
         limit: int | None = None,
@@ -83,7 +83,7 @@ class Registry(Protocol):
         """Return actions from number ``start`` on, by number.
 
         ``pending``: not carried out yet; ``cycles``: carried out before one of these cycles, first
-        and last; ``kind``: of this kind.
+        and last; ``kind``: of this kind, or one of these.
         """
         ...
 

@@ -1,37 +1,65 @@
 """Actions: what people and trainers did to the agent, by number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, Row, select, update
 
 from mlma.adapters.store.bulk import insert_all
 from mlma.adapters.store.codec import micros, moment, plain, read, written
+from mlma.adapters.store.incidents import write_changed
 from mlma.adapters.store.numbers import last, locked, taken
+from mlma.adapters.store.outbox import post_events
 from mlma.adapters.store.part import Part
-from mlma.adapters.store.requests import finish
+from mlma.adapters.store.requests import ask, finish, withdraw
 from mlma.adapters.store.schema import ACTIONS
-from mlma.domain.errors import ConflictError
-from mlma.domain.ledger import Action
+from mlma.domain.errors import ConflictError, StoreError
+from mlma.domain.incidents import Incident
+from mlma.domain.ledger import Action, Event
+from mlma.domain.orders import AFTERWARDS, AHEAD
+from mlma.domain.requests import RetrainingRequest
+
+_CHANGING = tuple(one.kind for one in (*AHEAD, *AFTERWARDS))
+"""Orders that change what others see in a dry run; those about an incident change nobody else."""
 
 
 class ActionsPart(Part):
     """Actions, recorded before they act."""
 
-    def act(self, actions: Sequence[Action], *, finished: Mapping[str, str] | None = None) -> int:
-        """Record actions and finish requests; return the number of the last action."""
+    def act(
+        self,
+        actions: Sequence[Action],
+        *,
+        finished: Mapping[str, str] | None = None,
+        requested: Sequence[RetrainingRequest] = (),
+        withdrawn: Sequence[str] = (),
+        incidents: Sequence[Incident] = (),
+        after: int | None = None,
+        events: Sequence[Event] = (),
+        targets: Sequence[str] = (),
+    ) -> int:
+        """Record actions and all that comes of them; return the number of the last action."""
+        if incidents and not actions:
+            raise StoreError("Incidents are changed by an action. Got incidents without one.")
         with self._database.write() as connection:
             locked(connection)
+            if after is not None:
+                _check_last(connection, after)
             before = taken(connection, "actions", len(actions))
+            number = before + len(actions)
             insert_all(connection, ACTIONS, _columns(actions, before))
+            write_changed(connection, incidents, number)
             if finished:
                 finish(connection, finished, _error(actions))
-            return before + len(actions)
+            withdraw(connection, withdrawn)
+            ask(connection, requested)
+            post_events(connection, events, targets)
+            return number
 
     def actions(
         self,
         *,
         pending: bool = False,
-        kind: str | None = None,
+        kind: str | Collection[str] | None = None,
         cycles: tuple[int, int] | None = None,
         start: int = 1,
         limit: int | None = None,
@@ -41,7 +69,8 @@ class ActionsPart(Part):
         if pending:
             asked = asked.where(ACTIONS.c.cycle.is_(None))
         if kind is not None:
-            asked = asked.where(ACTIONS.c.kind == kind)
+            kinds = [kind] if isinstance(kind, str) else list(kind)
+            asked = asked.where(ACTIONS.c.kind.in_(kinds))
         if cycles is not None:
             asked = asked.where(ACTIONS.c.cycle.between(*cycles))
         with self._database.read() as connection:
@@ -67,6 +96,24 @@ def apply(connection: Connection, applied: Mapping[int, int]) -> None:
                 f"Action {number} cannot be carried out before cycle {cycle}: it was already, or "
                 f"is unknown; the last action is {last(connection, 'actions')}."
             )
+
+
+def _check_last(connection: Connection, after: int) -> None:
+    """Refuse to act where an engineer did since the action of a number.
+
+    Raises
+    ------
+    ConflictError
+        It names the first action since, and who acted.
+    """
+    since = (ACTIONS.c.number > after) & ACTIONS.c.kind.in_(_CHANGING)
+    row = connection.execute(select(ACTIONS).where(since).order_by(ACTIONS.c.number)).first()
+    if row is not None:
+        raise ConflictError(
+            f"Somebody was first: action {row.number}, `{row.kind}` by {row.by or 'nobody named'} "
+            f"at {moment(row.at).isoformat()}. Expected no order after action {after}. Nothing "
+            f"was written. Hint: look at the difference again."
+        )
 
 
 def _columns(actions: Sequence[Action], before: int) -> dict[str, list[object]]:

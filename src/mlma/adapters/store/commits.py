@@ -14,6 +14,7 @@ from mlma.adapters.store.arrays import parts_of
 from mlma.adapters.store.bulk import insert_all
 from mlma.adapters.store.chunks import chunks_of
 from mlma.adapters.store.codec import array_bytes, micros, plain, written
+from mlma.adapters.store.incidents import write_seen
 from mlma.adapters.store.leases import check_lease
 from mlma.adapters.store.numbers import locked, taken
 from mlma.adapters.store.outbox import drop_events, post_events
@@ -37,12 +38,15 @@ class CommitsPart(Part):
     def commit(self, commit: Commit, lease: Lease | None = None, *, keep: int = 7) -> None:
         """Write a cycle, all or nothing.
 
-        Snapshots of cycles that this commit revises are outdated and go.
+        Snapshots of cycles that this commit revises are outdated and go. What a person did to an
+        incident stays: it is resolved for good if a person resolved it, and stays acknowledged or
+        snoozed (a snooze until it is over) unless the commit resolves it.
         """
         newest = commit.snapshot.cycle
         first = min((entry.info.cycle for entry in commit.entries), default=newest)
         # Packed before the transaction: other writers of a file wait for as short as can be.
         entries = [_packed(entry) for entry in commit.entries]
+        judged_at = commit.entries[-1].info.judged_at if commit.entries else None
         snapshot = packed_snapshot(commit.snapshot)
         with self._database.write() as connection:
             locked(connection)
@@ -55,6 +59,7 @@ class CommitsPart(Part):
             thin_out(connection, newest, keep, first)
             withdraw(connection, commit.withdrawn)
             ask(connection, commit.requests)
+            write_seen(connection, commit.incidents, judged_at)
             post_events(connection, commit.events, commit.targets)
 
     def prune(
@@ -66,7 +71,7 @@ class CommitsPart(Part):
     ) -> None:
         """Drop snapshots and superseded revisions of cycles before these numbers.
 
-        And events of before a time that wait for no target.
+        And events of before a time that wait for no target. Incidents stay.
         """
         with self._database.write() as connection:
             locked(connection)

@@ -1,8 +1,9 @@
 """Requests for re-training: open, claimed, then done, failed or withdrawn."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from mlma.adapters.store.bulk import insert_all, slices
 from mlma.adapters.store.codec import micros, moment, named, plain, read, written
@@ -14,7 +15,13 @@ from mlma.domain.ledger import OpenRequest
 from mlma.domain.requests import RetrainingRequest
 
 _FINISHED = ("done", "failed")
+_USUAL: tuple[Any, ...] = ("retrain", [], None, "")
 _RUNNING = ("open", "claimed")
+_ASK_AGAIN = (
+    update(REQUESTS)
+    .where(REQUESTS.c.id == bindparam("asked"))
+    .values(status="open", error="", terms=bindparam("now"))
+)
 
 
 class RequestsPart(Part):
@@ -56,19 +63,23 @@ class RequestsPart(Part):
 
 
 def ask(connection: Connection, requests: Sequence[RetrainingRequest]) -> None:
-    """Write new requests. One that is there stays; a withdrawn one is open again."""
-    ids = [named(request.id, "The id of a request") for request in requests]
+    """Write new requests.
+
+    One that is there stays, and a withdrawn one is open again; while no fit runs on it, its terms
+    (`_terms`) are the new ones: spans may have been excluded since it was asked.
+    """
+    wanted = {named(request.id, "The id of a request"): request for request in requests}
     there: dict[str, str] = {}
-    for some in slices(ids):
+    for some in slices(list(wanted)):
         asked = select(REQUESTS.c.id, REQUESTS.c.status).where(REQUESTS.c.id.in_(some))
         there.update((row.id, row.status) for row in connection.execute(asked))
-    again = [one for one in ids if there.get(one) == "withdrawn"]
-    for some in slices(again):
-        change = update(REQUESTS).where(REQUESTS.c.id.in_(some))
-        connection.execute(change.values(status="open", error=""))
-    new = {request.id: request for request in requests if request.id not in there}
+    again = [one for one, status in there.items() if status in ("open", "withdrawn")]
+    if again:
+        values = [{"asked": one, "now": written(_terms(wanted[one]))} for one in again]
+        connection.execute(_ASK_AGAIN, values)
+    new = [request for one, request in wanted.items() if one not in there]
     before = taken(connection, "requests", len(new))
-    insert_all(connection, REQUESTS, _columns(list(new.values()), before))
+    insert_all(connection, REQUESTS, _columns(new, before))
 
 
 def withdraw(connection: Connection, ids: Sequence[str]) -> None:
@@ -114,7 +125,22 @@ def _columns(requests: Sequence[RetrainingRequest], before: int) -> dict[str, li
         "evidence": [written(request.evidence) for request in requests],
         "status": ["open"] * len(requests),
         "attempts": [0] * len(requests),
+        "terms": [written(_terms(request)) for request in requests],
     }
+
+
+def _terms(request: RetrainingRequest) -> dict[str, Any]:
+    """Return under which terms a re-training is asked for, without those that are as usual."""
+    from_moment = request.train_from
+    terms = {
+        "kind": request.kind,
+        "exclude": [[micros(begins), micros(ends)] for begins, ends in request.exclude],
+        "train_from": None if from_moment is None else micros(from_moment),
+        "restores": request.restores,
+        "artefact": request.artefact,
+        "by": request.by,
+    }
+    return {name: value for name, value in terms.items() if value not in _USUAL}
 
 
 def _request(row: Row[tuple[object, ...]]) -> OpenRequest:
@@ -126,5 +152,16 @@ def _request(row: Row[tuple[object, ...]]) -> OpenRequest:
         cycle=row.cycle,
         asked_at=moment(row.asked_at),
         evidence=read(row.evidence),
+        **_told_terms(read(row.terms)),
     )
     return OpenRequest(request, row.status, row.attempts, row.error)
+
+
+def _told_terms(terms: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that `_terms` wrote."""
+    if "exclude" in terms:
+        spans = terms["exclude"]
+        terms["exclude"] = tuple((moment(begins), moment(ends)) for begins, ends in spans)
+    if "train_from" in terms:
+        terms["train_from"] = moment(terms["train_from"])
+    return terms

@@ -128,7 +128,29 @@ REQUESTS = Table(
     *(_text("unique_id"), _text("reason"), _int("version"), _int("cycle"), _int("asked_at")),
     *(_text("evidence"), _text("status"), _int("attempts")),
     Column("error", Text, nullable=False, server_default=""),
+    Column("terms", Text, nullable=False, server_default="{}"),
     Index("mlma_requests_status", "status", "number"),
+)
+INCIDENTS = Table(
+    "mlma_incidents",
+    METADATA,
+    _text("id", primary_key=True),
+    *(_text("kind"), _text("state"), _int("opened_cycle"), _int("updated_cycle")),
+    Column("closed_cycle", BigInteger),
+    _int("touched"),
+    Column("stake", Double, nullable=False),
+    *(_int("changed"), _text("document")),
+    Index("mlma_incidents_opened", "opened_cycle"),
+    Index("mlma_incidents_state", "state", "opened_cycle"),
+    Index("mlma_incidents_touched", "touched"),
+)
+"""``touched`` is the last of its cycles (opened, updated, closed), and 2**62 while unfinished."""
+
+LAB = Table(
+    "mlma_lab",
+    METADATA,
+    *(_text("id", primary_key=True), _int("at"), _text("by"), _text("status"), _text("document")),
+    Index("mlma_lab_at", "at"),
 )
 EVENTS = Table(
     "mlma_events",

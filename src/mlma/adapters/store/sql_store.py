@@ -8,6 +8,8 @@ from mlma.adapters.store.commits import CommitsPart
 from mlma.adapters.store.engine import Database
 from mlma.adapters.store.facts import FactsPart
 from mlma.adapters.store.inbox import InboxPart
+from mlma.adapters.store.incidents import IncidentsPart
+from mlma.adapters.store.lab import LabPart
 from mlma.adapters.store.leases import LeasesPart
 from mlma.adapters.store.ledger import LedgerPart
 from mlma.adapters.store.outbox import OutboxPart
@@ -24,6 +26,8 @@ class SQLStore(
     SnapshotsPart,
     CommitsPart,
     RequestsPart,
+    IncidentsPart,
+    LabPart,
     OutboxPart,
     LeasesPart,
     FactsPart,
