@@ -11,6 +11,18 @@ def fine(request):
     return None
 
 
+def named(request):
+    return f"model of {request.unique_id}"
+
+
+def back(request):
+    assert (request.kind, request.restores, request.artefact) == ("restore", 1, "first model")
+
+
+def gone(request):
+    raise FileNotFoundError(f"{request.artefact} is gone")
+
+
 def marked(request):
     """Leave a mark in the folder that the environment names, one for each call."""
     folder = Path(os.environ["MARKS"])

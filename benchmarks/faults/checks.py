@@ -15,7 +15,6 @@ from faults.histories import Body
 from faults.receiver import Receiver
 from live_agents import asked, ledger
 from mlma.adapters.store import open_store
-from mlma.agent.live import watch_for
 from mlma.agent.recomputing import read_entry
 from mlma.agent.verification import verified
 from mlma.domain.inbox import KINDS, NO_CUTOFF
@@ -130,7 +129,7 @@ def _inbox(store: Store, names: list[str]) -> frozenset[Row]:
 def _unverified(store: Store, live: LiveSettings) -> list[str]:
     return [
         f"cycle {one.cycle}.{one.revision} comes out differently: {one.columns}"
-        for one in verified(store, watch_for(live))
+        for one in verified(store, live)
         if not one.holds
     ]
 

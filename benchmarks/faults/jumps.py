@@ -18,7 +18,7 @@ from faults.tables import Finding
 from live_agents import SetClock, fleet, ledger, live_settings, on_day, push
 from mlma.adapters.sources.clocks import SimulatedClock, WallClock
 from mlma.adapters.store import open_store
-from mlma.agent.live import LiveAgent, watch_for
+from mlma.agent.live import LiveAgent
 from mlma.agent.verification import verified
 from mlma.domain.errors import ConflictError, DataError, StoreError
 from mlma.ports import Store
@@ -237,7 +237,7 @@ def _standing(store: Store, calm: dict[Any, bytes]) -> tuple[bool, str]:
     heads = store.cycles(revisions=True)
     periods = Counter(info.period for info in store.cycles())
     twice = sum(count - 1 for count in periods.values())
-    proven = all(one.holds for one in verified(store, watch_for(live_settings(**SETTINGS))))
+    proven = all(one.holds for one in verified(store, live_settings(**SETTINGS)))
     equal = made == calm
     words = (
         f"{len(periods)} cycles, {len(heads) - len(periods)} revisions, {twice} twice, ledger "

@@ -247,7 +247,7 @@ def test_a_commit_that_fails_changes_nothing_and_is_made_up_for(monkeypatch):
         agent.tick()
     monkeypatch.setattr(type(store), "commit", broken)
     assert [info.cycle for info in agent.tick()] == [4]
-    assert all(one.holds for one in verified(store, agent._watch))
+    assert all(one.holds for one in verified(store, agent.settings))
 
 
 def held_out(name, level):
@@ -274,7 +274,7 @@ def test_a_new_version_starts_its_reference_before_the_next_cycle():
     assert dict(asked_status(store))["shop 00"] == "done"
     entry = read_entry(store, 25)
     assert entry.evidence["reference_log"][row] == pytest.approx(np.log(2.5), abs=0.2)
-    assert all(one.holds for one in verified(store, agent._watch))
+    assert all(one.holds for one in verified(store, agent.settings))
     with pytest.raises(ConflictError):
         agent.deployed(["shop 00"], requests=[request.request.id])
 
@@ -351,7 +351,7 @@ def test_the_benchmark_of_a_season_ago_is_read_from_earlier_actuals():
 def test_the_ledger_proves_itself_and_tells_what_was_tampered_with():
     agent, store, clock = live_agent()
     played(FRAME, 20, agent, store, clock)
-    made = list(verified(store, agent._watch))
+    made = list(verified(store, agent.settings))
     assert len(made) == 20
     assert all(one.holds for one in made)
 
@@ -366,7 +366,7 @@ def test_the_ledger_proves_itself_and_tells_what_was_tampered_with():
                 evidence["verdict"][4] = 3
             return streams, evidence
 
-    told = [one for one in verified(Tampered(), agent._watch) if not one.holds]
+    told = [one for one in verified(Tampered(), agent.settings) if not one.holds]
     assert [(one.cycle, one.differing, one.columns) for one in told] == [(15, (4,), ("verdict",))]
 
 

@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import pytest
@@ -25,10 +25,11 @@ class Agent:
     errors: list = field(default_factory=list)
     told: list = field(default_factory=list)
 
-    def deployed(self, names, held_out, *, requests=(), by="", why=""):
+    def deployed(self, names, held_out, *, requests=(), artefacts=None, by="", why=""):
         if self.errors:
             raise self.errors.pop(0)
-        action = Action("deployed", {"unique_ids": list(names)}, NOW, by, why)
+        payload = {"unique_ids": list(names), "artefacts": dict(artefacts or {})}
+        action = Action("deployed", payload, NOW, by, why)
         self.store.act([action], finished=dict.fromkeys(requests, "done"))
         self.told += [(name, held_out) for name in names]
 
@@ -80,6 +81,46 @@ def test_requests_are_carried_out_and_recorded(store):
     assert {one.by for one in store.actions()} == {"trainer"}
     assert {one.why for one in store.actions()} == {"loss above the reference"}
     assert trainer.facts.claimed == 3
+
+
+def test_what_a_function_calls_its_model_is_written_down(store):
+    ask(store, "a", "b")
+    with training(store, "named"):
+        assert closed(store)
+    called = {}
+    for action in store.actions():
+        called |= action.payload["artefacts"]
+    assert called == {"stream a": "model of stream a", "stream b": "model of stream b"}
+
+
+def restoring(store):
+    request = replace(asked("back", 1), kind="restore", restores=1, artefact="first model")
+    store.commit(commit(entry(1), requests=(request, asked("a", 1))))
+
+
+def test_a_former_model_is_brought_back_by_a_function_of_its_own(store):
+    restoring(store)
+    with training(store, "fine", restore="fits_of_users:back") as (_, agent):
+        assert closed(store)
+    assert statuses(store) == {"a": "done", "back": "done"}
+    assert {name for name, _ in agent.told} == {"stream a", "stream back"}
+
+
+def test_a_former_model_that_is_gone_stays_gone_with_a_reason(store):
+    restoring(store)
+    with training(store, "fine", restore="fits_of_users:gone"):
+        assert closed(store)
+    assert statuses(store) == {"a": "done", "back": "failed"}
+    (told,) = [one.error for _, one in store.requests() if one.request.id == "back"]
+    assert "first model" in told
+
+
+def test_without_a_function_for_it_no_model_is_brought_back(store):
+    restoring(store)
+    with training(store, "fine"):
+        assert closed(store)
+    (told,) = [one.error for _, one in store.requests() if one.request.id == "back"]
+    assert told == "`restore` of [retraining] names no function that brings a version back"
 
 
 def test_held_out_losses_reach_the_agent(store):

@@ -5,16 +5,18 @@ same whoever computes them.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from mlma.agent.exclusions import NOTHING_LEFT_OUT, Exclusions
 from mlma.agent.judging import Registered, number_or_none
 from mlma.agent.watch import Memory
-from mlma.domain.ledger import CycleEntry, Decided, Event, OpenRequest
+from mlma.domain.ledger import CycleEntry, CycleInfo, Decided, Event, OpenRequest
 from mlma.domain.periods import Periods, moment_of
-from mlma.domain.requests import RetrainingRequest, digest, request_id
+from mlma.domain.requests import RetrainingRequest, Span, digest, request_id
 from mlma.domain.verdicts import Reason
 
 MOST_IN_EVENT = 500
@@ -23,37 +25,86 @@ MOST_IN_EVENT = 500
 _TOLD = ("retrain", "hold", "defer", "switch", "escalate")
 
 
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What is asked for already.
+
+    requests
+        that are open or claimed.
+    answered
+        streams whose fit has ended, and counts from the next cycle on.
+    ordered
+        streams that a person asks for, in an order that counts from the next cycle on.
+    budget
+        requests that are made in a cycle at most; None = no limit.
+    """
+
+    requests: Sequence[OpenRequest]
+    answered: Container[str] = ()
+    ordered: Container[str] = ()
+    budget: int | None = None
+
+
 def wanted(
     entry: CycleEntry,
     memory: Memory,
     registered: Registered,
-    outstanding: Sequence[OpenRequest],
-    answered: Container[str] = (),
+    outstanding: Outstanding,
+    left_out: Mapping[str, Exclusions],
 ) -> tuple[tuple[RetrainingRequest, ...], tuple[str, ...]]:
     """Return the new requests after an entry, and the ids of those that are not wanted any more.
 
     A stream whose re-training is pending has one request. One that nobody has claimed is withdrawn
-    where a revised batch no longer asks for it. ``answered`` are streams whose fit has ended, and
-    counts from the next cycle on: they are not asked for once more.
+    where a revised batch no longer asks for it. Streams whose fit has ended are not asked for once
+    more. Under a budget the streams that lose most come first, and the others wait: they are
+    pending without a request. ``left_out`` says what may not be trained on.
     """
-    asked = {one.request.unique_id: one for one in outstanding}
+    asked = {one.request.unique_id: one for one in outstanding.requests}
     decided = {one.stream: one for one in entry.decided}
     pending = {registered.names[row]: int(row) for row in np.flatnonzero(memory.state.pending)}
+    waiting = [
+        name for name in sorted(pending) if name not in asked and name not in outstanding.answered
+    ]
+    if outstanding.budget is not None and len(waiting) > outstanding.budget:
+        stake = lost(entry)
+        waiting.sort(key=lambda name: (-stake.get(pending[name], 0.0), name))
+        waiting = waiting[: outstanding.budget]
     new = [
-        _request(row, name, entry, memory, decided.get(row))
-        for name, row in sorted(pending.items())
-        if name not in asked and name not in answered
+        _request(
+            pending[name],
+            name,
+            entry,
+            memory,
+            told=decided.get(pending[name]),
+            out=left_out.get(name),
+        )
+        for name in waiting
     ]
     stale = tuple(
         one.request.id
         for name, one in asked.items()
-        if name not in pending and one.status == "open"
+        if name not in pending and name not in outstanding.ordered and one.status == "open"
     )
     return tuple(new), stale
 
 
+def lost(entry: CycleEntry) -> dict[int, float]:
+    """Return by row how much more than expected the streams of a cycle lost, over their slots."""
+    made = entry.evidence
+    with np.errstate(over="ignore", invalid="ignore"):
+        more = (made["loss"] - np.exp(made["reference_log"].astype(np.float64))) * made["n"]
+    known = np.isfinite(more)
+    return dict(zip(entry.streams[known].tolist(), more[known].tolist(), strict=True))
+
+
 def _request(
-    row: int, name: str, entry: CycleEntry, memory: Memory, told: Decided | None
+    row: int,
+    name: str,
+    entry: CycleEntry,
+    memory: Memory,
+    *,
+    told: Decided | None,
+    out: Exclusions | None,
 ) -> RetrainingRequest:
     place = int(np.searchsorted(entry.streams, row))
     there = place < len(entry.streams) and entry.streams[place] == row
@@ -65,6 +116,7 @@ def _request(
     if told is not None:
         reason = told.reason
         evidence |= {"effect": told.effect, "p_value": told.p_value, "verdict": told.verdict}
+    out = out or NOTHING_LEFT_OUT
     return RetrainingRequest(
         id=request_id(name, version, cycle, loss),
         unique_id=name,
@@ -73,6 +125,8 @@ def _request(
         cycle=cycle,
         asked_at=entry.info.judged_at,
         evidence=evidence,
+        exclude=out.spans,
+        train_from=out.train_from,
     )
 
 
@@ -85,13 +139,7 @@ def events(
 ) -> Iterator[Event]:
     """Yield what of a cycle the outside is told."""
     info = entry.info
-    head = {
-        "cycle": info.cycle,
-        "revision": info.revision,
-        "period": info.period,
-        "begins": moment_of(periods.start(info.period)).isoformat(),
-        "judged_at": info.judged_at.isoformat(),
-    }
+    head = head_document(info, periods)
 
     def event(kind: str, number: int, document: Mapping[str, Any]) -> Event:
         key = digest([kind, info.cycle, info.revision, number])
@@ -107,9 +155,41 @@ def events(
     if found:
         yield event("findings", 0, {"findings": found})
     for number, asked in enumerate(_parts(requests)):
-        yield event("requests", number, {"requests": [_request_shown(one) for one in asked]})
+        yield event("requests", number, {"requests": [request_document(one) for one in asked]})
     if withdrawn:
         yield event("requests", -1, {"withdrawn": list(withdrawn)})
+
+
+def head_document(info: CycleInfo, periods: Periods) -> dict[str, Any]:
+    """Return of which cycle a message tells."""
+    return {
+        "cycle": info.cycle,
+        "revision": info.revision,
+        "period": info.period,
+        "begins": moment_of(periods.start(info.period)).isoformat(),
+        "judged_at": info.judged_at.isoformat(),
+    }
+
+
+def ordered_events(
+    requests: Sequence[RetrainingRequest],
+    withdrawn: Sequence[str],
+    *,
+    at: datetime,
+    newest: CycleInfo | None,
+    periods: Periods,
+) -> Iterator[Event]:
+    """Yield what trainers are told of requests that an order made or withdrew between two cycles.
+
+    ``newest`` is the head of the newest cycle; None = there was none yet.
+    """
+    head = {} if newest is None else head_document(newest, periods)
+    for asked in _parts(requests):
+        key = digest(["requests", *(one.id for one in asked)])
+        yield Event(key, "requests", at, {**head, "requests": [request_document(x) for x in asked]})
+    if withdrawn:
+        key = digest(["withdrawn", at.isoformat(), *sorted(withdrawn)])
+        yield Event(key, "requests", at, {**head, "withdrawn": list(withdrawn)})
 
 
 def _parts(many: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -124,5 +204,16 @@ def _shown(one: Decided, registered: Registered) -> dict[str, Any]:
     return shown
 
 
-def _request_shown(one: RetrainingRequest) -> dict[str, Any]:
-    return asdict(one) | {"asked_at": one.asked_at.isoformat(), "evidence": dict(one.evidence)}
+def request_document(one: RetrainingRequest) -> dict[str, Any]:
+    """Return a request in plain values, as messages tell it."""
+    return asdict(one) | {
+        "asked_at": one.asked_at.isoformat(),
+        "evidence": dict(one.evidence),
+        "exclude": spans_document(one.exclude),
+        "train_from": None if one.train_from is None else one.train_from.isoformat(),
+    }
+
+
+def spans_document(spans: Sequence[Span]) -> list[list[str]]:
+    """Return spans of time in plain values."""
+    return [[begins.isoformat(), ends.isoformat()] for begins, ends in spans]

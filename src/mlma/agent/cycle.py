@@ -3,6 +3,7 @@
 Library, replay and live service run this same cycle; only clock, source and store differ.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from mlma.domain.state import AgentState
 from mlma.domain.verdicts import CycleRecord, Evidence
 from mlma.stats.dial import WEEK, limits_of
 from mlma.stats.registry import batch_test
-from mlma.steps.assess import Weighed, added_up, alarmed, judged, with_sums
+from mlma.steps.assess import Weighed, added_up, alarmed, judged, overruled, with_sums
 from mlma.steps.audit import audited
 from mlma.steps.coincide import coincide
 from mlma.steps.compare import Compared, Incoming, compare, prior_for, reference_logs
@@ -28,6 +29,10 @@ from mlma.steps.separate import own_parts, separate
 from mlma.steps.show import shown
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Others = Sequence[tuple[Policy, Ints]]
+"""Policies of some streams, and their rows; all others have that of the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,14 @@ def run_cycle(
     groups: Groups,
     policy: Policy,
     *,
+    others: Others = (),
     seed: int = 0,
     batches_per_week: float = WEEK,
 ) -> Cycled:
     """Return streams and fleet after one loss batch per stream, and what was seen and decided.
+
+    ``others`` decide by policies of their own; what they read of the evidence is that of
+    ``policy`` (see `mlma.domain.settings.same_reading`).
 
     Steps that need no other stream run block by block (`in_blocks`). Re-training is not part of the
     cycle: it comes back later as `mlma.steps.refer.deploy`.
@@ -89,17 +98,30 @@ def run_cycle(
 
     weight = in_blocks(weighed, n)
     alarms = alarmed(seen, weight, found=found, groups=groups, policy=monitor, limits=limits)
+    for other, at in others:
+        own = monitor_of(other)
+        limit = limits_of(own, batches_per_week)
+        theirs = alarmed(seen, weight, found=found, groups=groups, policy=own, limits=limit)
+        alarms = alarms.with_rows(at, theirs.rows(at))
     raised = alarms.own
     fleet, found, alarms = coincide(fleet, found, alarms, groups, monitor)
     noted = findings(found, common, fleet, groups, seen=seen, own=raised)
     fleet = audited(fleet, weight.own.score, raised, alarms.better, limits)
+    weight, alarms = overruled(weight, alarms, incoming.told)
 
-    def concluded(at: slice, before: AgentState) -> tuple[AgentState, Decisions]:
-        made = judged(seen.rows(at), weight.rows(at), alarms.rows(at))
-        decided, decisions = decide(before, made, policy, seed)
-        return absorb(decided, incoming.rows(at), made, monitor), decisions
+    def concluded(
+        at: slice | Ints, before: AgentState, policy: Policy = policy
+    ) -> tuple[AgentState, Decisions]:
+        batch = incoming.rows(at)
+        made = judged(seen.rows(at), weight.rows(at), alarms.rows(at), batch.told)
+        decided, decisions = decide(before, made, policy, seed, batch.hold)
+        return absorb(decided, batch, made, monitor), decisions
 
-    after, decisions = changed_in_blocks(concluded, with_sums(state, weight.sums), n)
+    summed = with_sums(state, weight.sums)
+    after, decisions = changed_in_blocks(concluded, summed, n)
+    for other, at in others:
+        changed, told = concluded(at, summed.rows(at), other)
+        after, decisions = after.with_rows(at, changed), decisions.with_rows(at, told)
     reference_log = reference_logs(seen, state, incoming, monitor)
     return Cycled(after, fleet, _record(seen, weight, decisions, reference_log), noted, monitor)
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from mlma.agent.cycle import Cycled
 from mlma.agent.groups import policy_groups
+from mlma.agent.noting import OrderBook, Streams, noted
+from mlma.agent.past import Past
 from mlma.agent.watch import Memory, Watch
 from mlma.domain.batches import LossBatch
 from mlma.domain.groups import Groups
@@ -72,10 +74,11 @@ class Inputs:
 
 @dataclass(slots=True)
 class Registered:
-    """Names and tags of the streams, by row of the registry."""
+    """Names and tags of the streams, by row of the registry, and what engineers ordered."""
 
     names: list[str] = field(default_factory=list)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    book: OrderBook = field(default_factory=OrderBook)
     _rank: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _groups: tuple[Any, Groups] | None = None
 
@@ -114,21 +117,32 @@ def judged(
     watch: Watch,
     registered: Registered,
     *,
+    past: Past,
     before: CycleEntry | None = None,
+    in_words: bool = True,
 ) -> tuple[Memory, CycleEntry]:
     """Return the memory after a cycle and its entry; ``before`` is the revision before, if any.
+
+    ``in_words`` False = the entry has no list of what was decided: nobody writes it.
+
+    What engineers ordered and said is that of ``registered.book``.
 
     Of ``info`` is taken what is known beforehand; counts, findings and audit join its summary.
     """
     known = watch.known(memory, registered.names[len(memory.row) :])
     by_name = inputs.taken(registered.in_order(inputs.rows))
     seen = np.union1d(np.flatnonzero(known.state.cycle > 0), inputs.rows)
+    streams = Streams(by_name.rows, registered.names, known.row, registered.tags)
+    told = noted(registered.book, streams, info, past.periods, past.ratios)
+    if told.anew.any():
+        known = watch.started_anew(known, by_name.rows[told.anew])
     after, cycled = watch.cycle(
         known,
         by_name.rows,
         by_name.batch(),
         registered.groups(seen, by_name.rows, watch),
         benchmark=by_name.benchmark,
+        said=told.said,
     )
     back = np.argsort(by_name.rows, kind="stable")
     shown = cycled.evidence
@@ -137,10 +151,18 @@ def judged(
         streams=len(inputs.rows),
         policy=watch.policy.full_label,
         seed=watch.seed,
-        summary={**info.summary, **_counts(shown), **_fleet(cycled)},
+        summary={
+            **info.summary,
+            **_counts(shown),
+            **_fleet(cycled),
+            "fleet": _means(shown, by_name.benchmark, after.state.age[by_name.rows], told.broken),
+        },
     )
-    decided = tuple(_decided(shown, back, inputs.rows, info, before))
-    evidence = _evidence(cycled, by_name)[back]
+    decided = tuple(_decided(shown, back, inputs.rows, info, before)) if in_words else ()
+    evidence = _evidence(cycled, by_name)
+    if told.said.excluded is not None:
+        evidence["excluded"] = told.said.excluded
+    evidence = evidence[back]
     return after, CycleEntry(written, inputs.rows, evidence, decided, inputs.losses)
 
 
@@ -165,6 +187,24 @@ def _counts(shown: Evidence) -> dict[str, Any]:
         "verdicts": {one.label: int(verdicts[one]) for one in Verdict},
         "decisions": {one.label: int(decisions[one]) for one in Decision},
         "alarms": int(shown.alarm.sum()),
+    }
+
+
+def _means(
+    shown: Evidence, benchmark: Floats, age: NDArray[np.int32], broken: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return figures of the fleet: means over streams that were told and are not broken."""
+    told = np.isfinite(shown.loss) & np.isfinite(shown.reference_loss) & ~broken
+    hard = told & np.isfinite(benchmark)
+    if not told.any():
+        return {"streams": 0, "age": None}
+    return {
+        "loss": number_or_none(shown.loss[told].mean()),
+        "reference_loss": number_or_none(shown.reference_loss[told].mean()),
+        "benchmark": number_or_none(benchmark[hard].mean()) if hard.any() else None,
+        "benchmarked_loss": number_or_none(shown.loss[hard].mean()) if hard.any() else None,
+        "streams": int(told.sum()),
+        "age": int(np.median(age)),
     }
 
 

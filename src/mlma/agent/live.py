@@ -15,22 +15,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.agent.afterwards import Afterwards, afterwards
 from mlma.agent.agenda import NOTHING, Agenda
-from mlma.agent.announcing import events, wanted
+from mlma.agent.announcing import ordered_events
+from mlma.agent.asking import due_plans
 from mlma.agent.carrying import carried_out, check_known, held_out_payload
 from mlma.agent.closing import Closing
+from mlma.agent.committing import Committing, Standpoint
 from mlma.agent.desk import Desk, Reading, batch_length
+from mlma.agent.exclusions import Exclusions, exclusions
 from mlma.agent.gathering import Gathering
+from mlma.agent.heard import KINDS, Heard
+from mlma.agent.incidents import traces_of
 from mlma.agent.judging import Inputs, Registered, judged
 from mlma.agent.lateness import late_readings
+from mlma.agent.past import Past
 from mlma.agent.recomputing import recomputed, restored, unchanged
-from mlma.agent.remembered import columns_of, head_of
-from mlma.agent.watch import Memory, Watch
-from mlma.domain.errors import SettingsError
-from mlma.domain.ledger import Action, Commit, CycleEntry, CycleInfo, Lease, Snapshot
+from mlma.agent.watch import Memory, Watch, watch_for
+from mlma.domain.ledger import Action, CycleEntry, CycleInfo, Lease
 from mlma.domain.live import LiveSettings, LiveStatus
 from mlma.domain.periods import instant_of, moment_of
 from mlma.domain.rows import LossRows
+from mlma.domain.settings import one_model
 from mlma.ports.sources import Clock, RowSource
 from mlma.ports.store import Store
 
@@ -79,6 +85,8 @@ class LiveAgent:
         self._lease_time, self._wall = lease, wall
         self._start = None if start is None else settings.periods.at(instant_of(start))
         self._watch = watch_for(settings)
+        self._committing = Committing(settings, store)
+        self.heard = Heard(store)
         self._lease: Lease | None = None
         self._lock = RLock()
         self._reopened_at: datetime | None = None
@@ -129,14 +137,16 @@ class LiveAgent:
         held_out: LossRows | None = None,
         *,
         requests: Sequence[str] = (),
+        artefacts: Mapping[str, str] | None = None,
         by: str = "",
         why: str = "",
     ) -> int:
         """Record that new versions of streams are live; they count from the next cycle on.
 
         ``held_out`` are losses of the new versions on batches that they were not trained on;
-        ``requests`` the ids that this answers; empty = all that are open for these streams. Return
-        the number of the action.
+        ``requests`` the ids that this answers; empty = all that are open for these streams. One
+        that asked for a former version brings its reference back with it. ``artefacts`` tells by
+        stream what the models are called, to ask for them again. Return the number of the action.
 
         Raises
         ------
@@ -146,9 +156,16 @@ class LiveAgent:
             A request is closed already.
         """
         brought = None if held_out is None else held_out_payload(held_out, self._watch)
-        payload = {"unique_ids": list(names), "held_out": brought}
+        answered = list(requests) or self._asked_of(names)
+        payload: dict[str, Any] = {"unique_ids": list(names), "held_out": brought}
+        called = dict(artefacts or {})
+        if back := self.heard.restored(answered):
+            payload["restored"] = back
+            called = self._called(back) | called
+        if called:
+            payload["artefacts"] = called
         action = Action("deployed", payload, self._clock.now(), by, why)
-        return self._act(action, names, requests, "done")
+        return self._act(action, names, answered, "done")
 
     def failed(
         self,
@@ -161,7 +178,7 @@ class LiveAgent:
         """Record that re-trainings failed: the old versions stay, and may ask again."""
         payload = {"unique_ids": list(names), "error": error}
         action = Action("failed", payload, self._clock.now(), by, error)
-        return self._act(action, names, requests, "failed")
+        return self._act(action, names, list(requests) or self._asked_of(names), "failed")
 
     def tag(self, tags: dict[str, dict[str, str]], *, by: str = "") -> int:
         """Record tags of streams, known or to come: values by stream, by name of the tag."""
@@ -210,9 +227,11 @@ class LiveAgent:
         for action in store.actions(kind="tags"):
             if action.cycle is not None:
                 self._registered.tag(action.payload["tags"])
-        self._memory, expected = restored(
-            store.snapshot(), self._watch, self._registered.names, store.url
-        )
+        orders = [one for one in store.actions(kind=KINDS) if one.cycle is not None]
+        self._registered.book.learn(orders)
+        snapshot, names = store.snapshot(), self._registered.names
+        self._memory, expected = restored(snapshot, self._watch, names, store.url)
+        self._traces = traces_of({} if snapshot is None else snapshot.columns, len(names))
         reach = int(self.settings.reopen / batch_length(self.settings)) + 2
         recent = store.cycles(newest_first=True, limit=reach)
         self._judged = {info.period: info for info in recent}
@@ -225,18 +244,44 @@ class LiveAgent:
         self._stale = False
 
     def _step(self) -> list[CycleInfo]:
-        """Judge one period, or open some again; empty = there is nothing to do."""
+        """Judge one period, or some again; empty = there is nothing to do."""
         now = self._clock.now()
+        self._ask_for_plans(now)
         gathered, ready = (None, Closing()) if self._fits_open() else self._next(now)
         waited = self._reopened_at is None or now - self._reopened_at >= REOPEN_EVERY
+        late: dict[int, Reading] = {}
         if ready.closed or waited:
             late, self._judged = late_readings(self._desk, self._judged, now)
-            if late:
-                self._reopened_at = now
-                return self._reopen(late, now)
+            self._reopened_at = now if late else self._reopened_at
+        said = self._said_afterwards(now)
+        if late or said.actions:
+            return self._judge_anew(late, said, now)
         if gathered is None or not ready.closed:
             return []
         return self._judge(gathered, ready, now)
+
+    def _ask_for_plans(self, now: datetime) -> None:
+        """Ask for the re-trainings whose time has come."""
+        if all(plan.done or now < plan.at for plan in self.heard.standing().plans.values()):
+            return
+        open_ones = self._store.requests(status=("open", "claimed"))
+        asked = {one.request.unique_id for _, one in open_ones}
+        tags, periods = self._registered.tags, self.settings.periods
+
+        def left_out(names: Sequence[str]) -> Mapping[str, Exclusions]:
+            return exclusions(self.heard.standing(), names, tags, periods)
+
+        for action, requests in due_plans(self.heard.actions(), now, self._memory, asked, left_out):
+            told = ordered_events(requests, (), at=now, newest=self._last, periods=periods)
+            targets = self.settings.targets
+            self._store.act([action], requested=requests, events=list(told), targets=targets)
+
+    def _said_afterwards(self, now: datetime) -> Afterwards:
+        """Return what was said of judged batches since the last look."""
+        pending = self._store.actions(pending=True, kind=KINDS)
+        if not pending or self._last is None:
+            return Afterwards()
+        return afterwards(pending, self._registered.book.carried, self._store, self.settings)
 
     def _next(self, now: datetime) -> tuple[Gathering | None, Closing]:
         """Return the next period; of sources it is remembered which days were empty."""
@@ -255,8 +300,10 @@ class LiveAgent:
         """Judge the next period and commit it."""
         began = time.perf_counter()
         cycle = 1 if self._last is None else self._last.cycle + 1
-        actions = self._store.actions(pending=True)
-        memory = carried_out(self._memory, actions, self._watch, self._registered)
+        actions, registered = self._store.actions(pending=True), self._registered
+        registered.book.learn(actions)
+        watch = self._watch_now()
+        memory = carried_out(self._memory, actions, watch, registered)
         reading = self._desk.reading(gathered)
         info = CycleInfo(
             cycle=cycle,
@@ -267,80 +314,58 @@ class LiveAgent:
             closed=ready.closed,
             summary={"complete": ready.complete, **_made_of(reading)},
         )
-        memory, entry = judged(memory, reading.inputs, info, self._watch, self._registered)
+        past = Past(self._store, self.settings.periods)
+        memory, entry = judged(memory, reading.inputs, info, watch, registered, past=past)
         summary = {**entry.info.summary, "seconds": time.perf_counter() - began}
         entry = replace(entry, info=replace(entry.info, summary=summary))
-        self._commit((entry,), memory, {action.number: cycle for action in actions})
+        applied = [(action, cycle) for action in actions]
+        self._commit((entry,), Standpoint(memory, watch, registered, self._traces, applied))
         return [entry.info]
 
-    def _reopen(self, late: Mapping[int, Reading], now: datetime) -> list[CycleInfo]:
-        """Judge periods anew into which rows came, and all cycles after the first of them."""
+    def _watch_now(self) -> Watch:
+        """Return the watch of the next cycle: an engineer may have switched the policy."""
+        text = self._registered.book.standing.fleet_policy
+        return replace(self._watch, policy=one_model(text)) if text else self._watch
+
+    def _judge_anew(
+        self, late: Mapping[int, Reading], said: Afterwards, now: datetime
+    ) -> list[CycleInfo]:
+        """Judge periods anew into which rows came, or of which something was said.
+
+        And all cycles after the first of them.
+        """
         assert self._last is not None
+        again = {**{period: self._desk.again(period) for period in said.read_again}, **late}
 
         def read(before: CycleEntry) -> tuple[CycleInfo, Inputs]:
             info, inputs = unchanged(before)
             info = replace(info, revision=info.revision + 1, judged_at=now, closed="revised")
-            reading = late.get(info.period)
+            reading = again.get(info.period)
             if reading is None:
                 return info, inputs
             summary = {**info.summary, **_made_of(reading)}
             return replace(info, through=reading.through, summary=summary), reading.inputs
 
-        first = min(self._judged[period].cycle for period in late)
+        begins = [self._judged[period].cycle for period in late]
+        first = min([*begins, *([said.first] if said.first else [])])
         entries, memory = [], self._memory
-        for made in recomputed(self._store, self._watch, first, self._last.cycle, read):
+        for made in recomputed(
+            self._store, self.settings, first, self._last.cycle, read, more=said.actions
+        ):
             entries.append(made.entry)
             memory = made.memory  # of the last one only: a state is large
-        self._commit(tuple(entries), memory, {})
+        self._registered.book.learn(said.actions)
+        applied = [(action, first) for action in said.actions]
+        at = Standpoint(memory, self._watch_now(), self._registered, self._traces, applied)
+        self._commit(tuple(entries), at)
         return [entry.info for entry in entries]
 
-    def _commit(
-        self, entries: tuple[CycleEntry, ...], memory: Memory, applied: dict[int, int]
-    ) -> None:
+    def _commit(self, entries: tuple[CycleEntry, ...], at: Standpoint) -> None:
         """Write entries and the state after them; only then does this instance know of them."""
-        newest = entries[-1]
-        outstanding = [one for _, one in self._store.requests(status=("open", "claimed"))]
-        answered = self._answered(applied)  # read after `outstanding`: a fit may end in between
-        asked, stale = wanted(newest, memory, self._registered, outstanding, answered)
-        told = [
-            event
-            for entry in entries
-            for event in events(
-                entry,
-                asked if entry is newest else (),
-                stale if entry is newest else (),
-                self._registered,
-                self.settings.periods,
-            )
-        ]
-        self._store.commit(
-            Commit(
-                entries=entries,
-                snapshot=self._snapshot(newest, memory),
-                applied=applied,
-                requests=asked,
-                withdrawn=stale,
-                events=tuple(told),
-                targets=self.settings.targets,
-            ),
-            self._lease,
-            keep=self.settings.snapshot_every,
-        )
-        self._took(entries, memory)
-
-    def _answered(self, applied: dict[int, int]) -> set[str]:
-        """Return the streams whose fits ended, but for those of actions that are carried out."""
-        return {
-            name
-            for action in self._store.actions(pending=True)
-            if action.kind in ("deployed", "failed") and action.number not in applied
-            for name in action.payload["unique_ids"]
-        }
-
-    def _snapshot(self, newest: CycleEntry, memory: Memory) -> Snapshot:
-        columns = columns_of(memory.state, memory.fleet)
-        columns["live.expected"] = _expected_after(newest, len(memory.row))
-        return Snapshot(newest.info.cycle, {"fleet": head_of(memory.fleet)}, columns)
+        made, traces = self._committing.commit(entries, at)
+        self._store.commit(made, self._lease, keep=self.settings.snapshot_every)
+        self._traces = traces
+        self._took(entries, at.memory)
 
     def _took(self, entries: tuple[CycleEntry, ...], memory: Memory) -> None:
         """Take note of what was committed."""
@@ -350,45 +375,22 @@ class LiveAgent:
         self._agenda.judged(newest.info.period, newest.streams, len(memory.row))
 
     def _act(
-        self, action: Action, names: Sequence[str], requests: Sequence[str], outcome: str
+        self, action: Action, names: Sequence[str], answered: Sequence[str], outcome: str
     ) -> int:
         check_known(names, self._memory.row, self._store)
-        answered = list(requests) or self._asked_of(names)
         return self._store.act([action], finished=dict.fromkeys(answered, outcome))
+
+    def _called(self, restored: Mapping[str, str]) -> dict[str, str]:
+        """Return what the models are called that some requests ask back, by stream."""
+        asked = self._store.requests(status=("open", "claimed"))
+        found = {one.request.id: one.request.artefact for _, one in asked}
+        return {name: found[one] for one, name in restored.items() if found.get(one)}
 
     def _asked_of(self, names: Sequence[str]) -> list[str]:
         """Return the ids of what is asked of these streams."""
         wanted = set(names)
         asked = self._store.requests(status=("open", "claimed"))
         return [one.request.id for _, one in asked if one.request.unique_id in wanted]
-
-
-def watch_for(settings: LiveSettings) -> Watch:
-    """Return the watch that settings ask for.
-
-    Raises
-    ------
-    SettingsError
-        The test reads the places of single losses, and periods are cut by the clock of a zone.
-    """
-    periods = settings.periods
-    watch = Watch(settings.policy, periods.batch, None, settings.seed)
-    if not watch.reads_single_losses:
-        return watch
-    if periods.zone is not None:
-        raise SettingsError(
-            f"The test `{watch.monitor.test}` reads single losses by their slots; days of 23 and "
-            f"25 hours have no fixed ones. `timezone` must be empty. Got {periods.zone}. "
-            f'Hint: test="moderated_t", or push times without a zone.',
-        )
-    return replace(watch, slot=periods.slot)
-
-
-def _expected_after(newest: CycleEntry, n_streams: int) -> Bools:
-    """Return the streams that the next cycle waits for: those of this one."""
-    expected = np.zeros(n_streams, dtype=np.bool_)
-    expected[newest.streams] = True
-    return expected
 
 
 def _made_of(reading: Reading) -> dict[str, Any]:

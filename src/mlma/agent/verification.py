@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mlma.agent.recomputing import Recomputed, recomputed
 from mlma.agent.remembered import columns_of
-from mlma.agent.watch import Watch
 from mlma.domain.ledger import EVIDENCE
+from mlma.domain.live import LiveSettings
 from mlma.ports.store import Store
 
 
@@ -42,7 +42,7 @@ class Verified:
 
 
 def verified(
-    store: Store, watch: Watch, *, first: int | None = None, last: int | None = None
+    store: Store, settings: LiveSettings, *, first: int | None = None, last: int | None = None
 ) -> Iterator[Verified]:
     """Yield each cycle, computed once more from what it read.
 
@@ -54,7 +54,7 @@ def verified(
         return
     final = newest[0].cycle
     end = final if last is None else min(last, final)
-    for made in recomputed(store, watch, 1 if first is None else first, end):
+    for made in recomputed(store, settings, first or 1, end, in_words=False):
         differing, columns = _differences(made)
         if made.entry.info.cycle == final:
             columns += _state_differences(store, made)

@@ -41,7 +41,6 @@ def verify(
 
     with needs_serve("`mlma verify`"):
         from mlma.adapters.store import open_store
-        from mlma.agent.live import watch_for
         from mlma.agent.verification import verified
         from mlma.service.ground import check_ground
     live = settings.live()  # what is wrong is told before anything is opened
@@ -50,7 +49,7 @@ def verify(
         check_ground(settings, opened)
         newest = opened.cycles(newest_first=True, limit=1)
         cycles = newest[0].cycle - (first or 1) + 1 if newest else 0
-        made = verified(opened, watch_for(live), first=first)
+        made = verified(opened, live, first=first)
         told = []
         with progress_for(False if as_json else None) as report:
             for one in made:

@@ -279,3 +279,45 @@ def one_model(policy: Policy | str | None) -> Policy:
     """Return the policy of an agent that has one model per stream; default `MLMA`."""
     chosen = MLMA() if policy is None else policy_from(policy)
     return replace(chosen, pool=1) if isinstance(chosen, MLMA) else chosen
+
+
+_DECIDES = frozenset(
+    {"level", "false_retrainings", "confirm", "follow_ups", "review_age", "review_rise"}
+    | {"review_level", "review_every", "max_age"}
+)
+"""Settings of `MLMA` that say what to do about evidence; all others say how it is read."""
+
+
+def same_reading(fleet: Policy, other: Policy) -> tuple[str, ...]:
+    """Return the settings by which ``other`` would read evidence differently from ``fleet``.
+
+    Streams of one fleet are read together: variances and common parts are theirs together. A policy
+    of some streams may differ in what it does about the evidence only; a schedule reads none.
+
+    >>> same_reading(MLMA(), MLMA(false_retrainings=0.1, reference_batches=14))
+    ('reference_batches',)
+    """
+    if not isinstance(other, MLMA):
+        return ()
+    one = fleet if isinstance(fleet, MLMA) else MLMA()
+    return tuple(
+        spec.name
+        for spec in fields(MLMA)
+        if spec.name not in _DECIDES | _AROUND
+        and getattr(one, spec.name) != getattr(other, spec.name)
+    )
+
+
+def same_memory(now: Policy, then: Policy) -> tuple[str, ...]:
+    """Return the settings whose change would make what is remembered unusable."""
+    one = now if isinstance(now, MLMA) else MLMA()
+    other = then if isinstance(then, MLMA) else MLMA()
+    unlike = [name for name in ("calendar",) if getattr(one, name) != getattr(other, name)]
+    if _REMEMBERS.get(one.test, "losses") != _REMEMBERS.get(other.test, "losses"):
+        unlike.append("test")
+    return tuple(unlike)
+
+
+_AROUND = frozenset(spec.name for spec in fields(Retraining))
+"""Settings about a re-training and the pool: none of them reads evidence."""
+_REMEMBERS = {"moderated_t": "means", "batch_t": "means", "profile": "profile"}

@@ -79,6 +79,10 @@ class Reason(IntEnum):
     SELECTED = 24
     UNFIT = 25
     TRIAL = 26
+    FROZEN = 27
+    PINNED = 28
+    EVENT = 29
+    OVERRULED = 30
 
     @property
     def label(self) -> str:
@@ -114,6 +118,10 @@ REASONS: dict[Reason, str] = {
     Reason.SELECTED: "another version of the pool lost less lately",
     Reason.UNFIT: "the shared model no longer fits this stream",
     Reason.TRIAL: "trial of a new version beside the old one",
+    Reason.FROZEN: "frozen by an engineer: nothing is re-trained",
+    Reason.PINNED: "the version is pinned by an engineer",
+    Reason.EVENT: "event of the calendar: nothing is re-trained while it lasts",
+    Reason.OVERRULED: "an engineer overruled the verdict",
 }
 
 

@@ -20,7 +20,7 @@ from mlma.adapters.frames.tags import read_tags
 from mlma.agent.cycle import monitor_of
 from mlma.agent.held_out import held_out_batches
 from mlma.agent.tagging import Tags
-from mlma.agent.watch import Memory, Watch
+from mlma.agent.watch import Memory, Said, Watch
 from mlma.domain.batches import LossBatch
 from mlma.domain.durations import duration
 from mlma.domain.errors import SettingsError, StateError
@@ -391,7 +391,7 @@ class Agent:
             LossBatch(losses, calendar),
             self._tags.groups(tuple(known.row), watch.monitor).rows(at),
             benchmark=benchmark_means(rows, hard),
-            excluded=excluded_of(rows.ids, exclude),
+            said=Said(excluded=excluded_of(rows.ids, exclude)),
         )
         own = cycled.state
         ids = pl.Series(self._columns["id_column"], rows.ids, dtype=pl.String)

@@ -16,8 +16,9 @@ from mlma.adapters.frames.native import like
 from mlma.adapters.frames.opening import open_frame
 from mlma.adapters.frames.rows import Door, named_rows
 from mlma.adapters.frames.tags import read_tags
-from mlma.agent.live import LiveAgent, watch_for
+from mlma.agent.live import LiveAgent
 from mlma.agent.recomputing import read_entry
+from mlma.agent.watch import watch_for
 from mlma.domain.durations import duration
 from mlma.domain.errors import DataError, MissingExtraError
 from mlma.domain.inbox import Kind, NamedRows, Rows, by_period

@@ -25,10 +25,12 @@ from mlma.agent.replay import Player, Progress, replay_panel
 from mlma.agent.stage import STREAM, ReplaySettings
 from mlma.domain.durations import duration, duration_text
 from mlma.domain.errors import SettingsError
+from mlma.domain.labour import LabourModel
 from mlma.domain.policy import Policy
 from mlma.domain.settings import MLMA, policy_from
 from mlma.domain.streams import Grid
 from mlma.library.exclusions import without_excluded
+from mlma.library.labour import with_labour
 from mlma.library.progress import progress_for
 from mlma.library.result import ReplayResult
 from mlma.library.stored_versions import Shelf
@@ -66,6 +68,7 @@ def replay(
     time_limit: float | None = None,
     progress: bool | Progress | None = None,
     store: str | PathLike[str] | ModelStore | None = None,
+    labour: LabourModel | None = None,
 ) -> ReplayResult:
     """Return what every policy would have cost and lost on this history.
 
@@ -117,6 +120,9 @@ def replay(
         folder, fsspec address or `ModelStore` that gets the versions that the first MLMA policy
         brings into service, and the log of what was in production for which stream when. Its log
         must not name these streams yet. Needs memory for all of these versions.
+    labour
+        how long things take a person, for the incidents and minutes of `ReplayResult.summary`;
+        default `LabourModel` with its defaults.
 
     Raises
     ------
@@ -179,7 +185,7 @@ def replay(
         shown["exclude"] = _source(exclude)
     if shelf is not None:
         shelf.fill(shown, shared or forecaster, seed)
-    named = replace(played, settings=shown, id_column=unique_id)
+    named = replace(with_labour(played, labour), settings=shown, id_column=unique_id)
     return ReplayResult(named, example=history, columns=Columns(unique_id, ds, y))
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from mlma.adapters.frames.columns import Columns
 from mlma.adapters.frames.native import like
 from mlma.domain.errors import SettingsError
+from mlma.domain.labour import rates_of
 from mlma.domain.leftovers import LeftOut
 from mlma.domain.policy import Policy
 from mlma.domain.runs import PolicyRun, Replayed
@@ -54,7 +55,11 @@ class ReplayResult:
         of always; ``alarms``: batches per stream at which the evidence reached the level (while
         follow-ups are due, none counts); ``deferred``, ``held``, ``escalated``: re-trainings per
         stream that waited for the budget, that came to nothing (kept back by the gate, a trial or
-        chance, or failed), and that were refused because re-training does not help; ``seconds``:
+        chance, or failed), and that were refused because re-training does not help; ``incidents``,
+        ``minutes``: incidents that the policy would have opened, and minutes of a person that they
+        take, per 1,000 streams and week (NaN for a policy that looks at no losses: somebody has to
+        look at charts there, and the minutes are known only where `LabourModel` states them);
+        ``seconds``:
         computing that the policy takes by itself; ``weight_newest``, ``weight_older``,
         ``weight_long``, ``weight_naive``: mean weights in the pools over streams and batches, see
         `pool`; NaN without one.
@@ -267,6 +272,7 @@ class ReplayResult:
             ratio = record.relative_loss(run)
             telling = ratio[np.isfinite(ratio)]
             fits = float(run.fits.mean())
+            incidents, minutes = rates_of(run)
             deferred, held, escalated = np.nan_to_num(unfulfilled(run)).mean(axis=0).tolist()
             rows.append(
                 {
@@ -281,6 +287,8 @@ class ReplayResult:
                     "deferred": deferred,
                     "held": held,
                     "escalated": escalated,
+                    "incidents": incidents,
+                    "minutes": minutes,
                     "seconds": run.seconds,
                     "phases": run.phases,
                     **_weights(run),

@@ -27,11 +27,14 @@ class FitAnswer:
 
     held_out
         losses of the new version on slots that it was not trained on; None = none were given.
+    artefact
+        what the function calls the model; empty = it did not tell.
     error
         last line of what went wrong, ``trace`` all of it; empty = the new version is live.
     """
 
     held_out: LossRows | None = None
+    artefact: str = ""
     error: str = ""
     trace: str = ""
 
@@ -63,15 +66,31 @@ def function_from(spec: str) -> Callable[[RetrainingRequest], Any]:
 
 
 def carry_out(spec: str, request: RetrainingRequest) -> FitAnswer:
-    """Return what the function of the user made of a request; it never raises."""
+    """Return what the function of the user made of a request; it never raises.
+
+    ``spec`` is empty where there is no function for such requests.
+    """
+    if not spec:
+        told = f"`{request.kind}` of [retraining] names no function that brings a version back"
+        return FitAnswer(error=told)
     try:
-        made = function_from(spec)(request)
-        return FitAnswer(held_out=None if made is None else held_out(made, request.unique_id))
+        made, artefact = _taken_apart(function_from(spec)(request))
+        rows = None if made is None else held_out(made, request.unique_id)
+        return FitAnswer(held_out=rows, artefact=artefact)
     except (Exception, SystemExit) as error:
         last = format_exception_only(error)[-1].strip()
         if isinstance(error, MlmaError):
             last = str(error)
         return FitAnswer(error=last[:_LONGEST_ERROR], trace=format_exc())
+
+
+def _taken_apart(made: Any) -> tuple[Any, str]:
+    """Return the frame and the name of the model that a function returned: either, both or none."""
+    if isinstance(made, str):
+        return None, made
+    if isinstance(made, tuple) and len(made) == 2:
+        return made[0], str(made[1] or "")
+    return made, ""
 
 
 def held_out(frame: Any, unique_id: str) -> LossRows | None:

@@ -6,7 +6,7 @@ them. Next is the cycle, before which the new versions go live.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from time import perf_counter
@@ -36,6 +36,7 @@ class Deployments(Protocol):
         held_out: LossRows | None,
         *,
         requests: Sequence[str] = (),
+        artefacts: Mapping[str, str] | None = None,
         by: str = "",
         why: str = "",
     ) -> object:
@@ -71,8 +72,12 @@ class Trainer:
     ----------
     function
         ``package.module:function``, called with one `RetrainingRequest`. It returns None, or a
-        frame ``unique_id, ds, loss`` of losses on slots that were not trained on; when it raises,
-        the re-training has failed and the old version stays.
+        frame ``unique_id, ds, loss`` of losses on slots that were not trained on, or what it calls
+        the model (text), or both as a pair; when it raises, the re-training has failed and the old
+        version stays.
+    restore
+        the same for requests of the kind ``restore``: it makes the model ``request.artefact`` live
+        again. Empty = such requests fail.
     executor
         ``local``, ``threads`` or what `mlma.adapters.executors.registry.executor_from` knows.
     time_limit
@@ -104,13 +109,17 @@ class Trainer:
         executor: str = "local",
         time_limit: float | None = 600.0,
         *,
+        restore: str = "",
         jobs: int | None = None,
         every: float = 5.0,
         active: Callable[[], int | None] = lambda: 0,
         finished: Callable[[], None] = lambda: None,
     ) -> None:
         function_from(function)
-        self.function, self.time_limit = function, time_limit
+        if restore:
+            function_from(restore)
+        self.functions = {"retrain": function, "restore": restore}
+        self.time_limit = time_limit
         self._store, self._live, self._every = store, live, every
         self._active, self.finished = active, finished
         self.closed = False
@@ -179,33 +188,38 @@ class Trainer:
         StoreError
             What is left in the list could not be recorded.
         """
-        plain = [one for one, answer in done if not answer.error and answer.held_out is None]
+        plain = [one for one in done if not one[1].error and one[1].held_out is None]
         if plain:
-            self._deployed(plain, None)
+            self._deployed(plain)
             done[:] = [one for one in done if one[1].error or one[1].held_out is not None]
         while done:
             request, answer = done[0]
             if answer.error:
                 self._failed(request, answer)
             else:
-                self._deployed([request], answer.held_out)
+                self._deployed(done[:1])
             del done[0]
         self.finished()
 
-    def _deployed(self, requests: Sequence[RetrainingRequest], rows: LossRows | None) -> None:
+    def _deployed(self, done: Sequence[Done]) -> None:
+        """Record new versions; where there are losses held out, of one request."""
+        requests, answer = [one for one, _ in done], done[0][1]
         names, ids = [one.unique_id for one in requests], [one.id for one in requests]
         why = requests[0].reason if len({one.reason for one in requests}) == 1 else ""
+        called = {one.unique_id: told.artefact for one, told in done if told.artefact}
         try:
-            self._live.deployed(names, rows, requests=ids, by=BY, why=why)
+            self._live.deployed(
+                names, answer.held_out, requests=ids, artefacts=called, by=BY, why=why
+            )
         except ConflictError:
             if len(requests) == 1:
                 self._drop(requests[0])
             else:  # one of them is no longer open
-                for one in requests:
-                    self._deployed([one], None)
+                for one in done:
+                    self._deployed([one])
         except DataError as error:
-            for one in requests:
-                self._failed(one, FitAnswer(error=str(error)))
+            for request in requests:
+                self._failed(request, FitAnswer(error=str(error)))
         else:
             self._note(deployed=len(requests))
 
@@ -266,7 +280,8 @@ class _Lane:
 
     def _carry_out(self) -> None:
         recorded = perf_counter()
-        tasks = [(self._trainer.function, request) for request in self._claimed]
+        functions = self._trainer.functions
+        tasks = [(functions[request.kind], request) for request in self._claimed]
         for answer in self._executor.map(carry_out, tasks, lost=self._lost):
             self._done.append((self._claimed.pop(0), answer))
             self._strikes = 0

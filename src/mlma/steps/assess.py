@@ -154,6 +154,37 @@ def alarmed(
     return Alarms(batch, mine, drift & ~up, common & ~mine, shared, rising, better)
 
 
+def overruled(weight: Weighed, alarms: Alarms, told: Codes | None) -> tuple[Weighed, Alarms]:
+    """Return evidence and alarms after what an engineer said of batches.
+
+    A batch that is said to be healthy raises nothing, and the evidence starts anew; one that is
+    said to be degraded raises an alarm. ``told`` is that of `mlma.steps.compare.Incoming`.
+    """
+    if told is None or not told.any():
+        return weight, alarms
+    well, ill = told == Verdict.HEALTHY, told == Verdict.DEGRADED
+    said = well | ill
+
+    def kept(flag: Bools) -> Bools:
+        return np.asarray(flag & ~said)
+
+    def without(evidence: Floats) -> Floats:
+        return np.where(well, 0.0, evidence)
+
+    sums = weight.sums
+    sums = Sums(without(sums.up), without(sums.down), without(sums.drift), without(sums.all))
+    changed = Alarms(
+        batch=kept(alarms.batch),
+        own=kept(alarms.own) | ill,
+        drift=kept(alarms.drift),
+        common=kept(alarms.common),
+        shared=kept(alarms.shared),
+        rising=alarms.rising & ~well,
+        better=kept(alarms.better),
+    )
+    return replace(weight, sums=sums), changed
+
+
 def with_sums(state: AgentState, sums: Sums) -> AgentState:
     """Return the state with the evidence of this batch in it."""
     return replace(
@@ -165,8 +196,10 @@ def with_sums(state: AgentState, sums: Sums) -> AgentState:
     )
 
 
-def judged(seen: Compared, weight: Weighed, alarms: Alarms) -> Assessment:
-    """Return the assessment with the verdict on each stream's batch."""
+def judged(
+    seen: Compared, weight: Weighed, alarms: Alarms, told: Codes | None = None
+) -> Assessment:
+    """Return the assessment with the verdict on each stream's batch; ``told`` as in `overruled`."""
     own = weight.own
     verdict = np.full(len(seen.n), Verdict.HEALTHY, dtype=np.int8)
     verdict[np.isnan(own.score)] = Verdict.UNCLEAR
@@ -177,6 +210,8 @@ def judged(seen: Compared, weight: Weighed, alarms: Alarms) -> Assessment:
     verdict[worse] = Verdict.DEGRADED
     verdict[alarms.batch & (own.score < 0)] = Verdict.IMPROVED
     verdict[(seen.why == Reason.WAITING) | (seen.n == 0)] = Verdict.WAITING
+    if told is not None and told.any():
+        verdict = np.where(told == 0, verdict, told).astype(np.int8)
     return Assessment(seen, own, weight.sums, alarms, verdict)
 
 

@@ -41,11 +41,19 @@ class Incoming:
     excluded
         ``(n_streams,) bool``, batches that count neither as evidence nor for the reference (events,
         labels); None = none.
+    hold
+        ``(n_streams,) int8``, why a stream is not re-trained whatever the evidence says, a code of
+        `Reason`; 0 = it may be. None = all may.
+    told
+        ``(n_streams,) int8``, verdict of an engineer, `Verdict.HEALTHY` or `Verdict.DEGRADED`; 0 =
+        none. None = none at all.
     """
 
     batch: LossBatch
     difficulty: Floats | None = None
     excluded: Bools | None = None
+    hold: Codes | None = None
+    told: Codes | None = None
 
     def rows(self, at: Rows) -> "Incoming":
         """Return what comes in for some streams."""
@@ -53,6 +61,8 @@ class Incoming:
             self.batch.rows(at),
             None if self.difficulty is None else self.difficulty[at],
             None if self.excluded is None else self.excluded[at],
+            None if self.hold is None else self.hold[at],
+            None if self.told is None else self.told[at],
         )
 
 

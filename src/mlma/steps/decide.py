@@ -37,12 +37,13 @@ class Decisions(Columns):
 
 
 def decide(
-    state: AgentState, made: Assessment, policy: Policy, seed: int
+    state: AgentState, made: Assessment, policy: Policy, seed: int, hold: Codes | None = None
 ) -> tuple[AgentState, Decisions]:
     """Return the state after this batch and what is to be done.
 
-    The evidence of the batch is in the state already. Writes age, cycle, cusums where they start
-    anew, alarms_in_a_row, episode, next_review, oldest, pending.
+    The evidence of the batch is in the state already. ``hold`` is that of
+    `mlma.steps.compare.Incoming`. Writes age, cycle, cusums where they start anew, alarms_in_a_row,
+    episode, next_review, oldest, pending.
     """
     aged = replace(
         state,
@@ -58,10 +59,14 @@ def decide(
         alarm = np.zeros(len(state), dtype=np.bool_)
         reason[retrain] = Reason.SCHEDULE
     wanted = retrain & ~state.pending
+    held = np.zeros(len(state), dtype=np.bool_) if hold is None else wanted & (hold != 0)
+    wanted &= ~held
     if retrain.any():
         reason[retrain & state.pending] = Reason.PENDING
         decided = replace(decided, pending=state.pending | wanted)
     decision = wanted * np.int8(Decision.RETRAIN)  # all others keep theirs
+    if hold is not None and held.any():
+        decision[held], reason[held] = Decision.HOLD, hold[held]
     return decided, Decisions(made.verdict, decision, reason, alarm)
 
 

@@ -239,6 +239,27 @@ def deploy(
     return state.with_rows(rows, new)
 
 
+def start_anew(state: AgentState, rows: Ints, policy: MLMA) -> AgentState:
+    """Return the state in which the references of the streams ``rows`` start empty.
+
+    The version stays: what it is usually like has changed for good. Writes reference, cusums,
+    alarms_in_a_row, episode and birth_level.
+    """
+    old, nothing = state.rows(rows), np.zeros(len(rows))
+    fresh = replace(
+        old,
+        reference=empty_reference(len(rows), policy, _slots_of(old.reference)),
+        cusum_up=nothing,
+        cusum_down=nothing,
+        cusum_drift=nothing,
+        cusum_all=nothing,
+        alarms_in_a_row=np.zeros_like(old.alarms_in_a_row),
+        episode=np.full_like(old.episode, NOT_OPEN),
+        birth_level=np.full(len(rows), np.nan),
+    )
+    return state.with_rows(rows, fresh)
+
+
 def admit(state: AgentState, rows: Ints, policy: MLMA, seed: int) -> AgentState:
     """Return the state after new versions joined the pools of the streams ``rows``.
 

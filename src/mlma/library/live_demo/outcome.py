@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.live import watch_for
 from mlma.agent.verification import verified
 from mlma.domain.errors import ModelError
 from mlma.library.live_demo.plan import HISTORY_DAYS, WARM_UP_DAYS, WINDOW_DAYS, Plan
@@ -273,7 +272,7 @@ def _ledger(plan: Plan, platform: DeliveryPlatform, store: Store) -> dict[str, A
     for info in cycles:
         streams, evidence = store.evidence(info.cycle)
         judged[rows[streams], info.period - first] = np.maximum(evidence["n"], 0)
-    proofs = list(verified(store, watch_for(settings)))
+    proofs = list(verified(store, settings))
     return {
         "revisions": sum(info.revision for info in cycles),
         "store_bytes": store.facts().get("bytes"),
