@@ -16,10 +16,10 @@ from mlma.service.tables import AgentTable, BatchesTable, ClockTable, ServerTabl
 from mlma.web.app import create_app
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-SECRETS = {role: f"mlma_{role}_{'x' * 32}" for role in ("read", "ingest", "engineer")}
+SECRETS = {role: f"mlma_{role}_{'x' * 32}" for role in ("read", "ingest", "engineer", "admin")}
 
 
-def settings(*, keys=False, server=None, webhooks=(), clock="simulated", **agent):
+def settings(*, keys=False, users=(), server=None, webhooks=(), clock="simulated", **agent):
     return Settings(
         agent=AgentTable(**({"slot": "1h", "policy": "mlma(level=0.01)"} | agent)),
         batches=BatchesTable(reopen="7d"),
@@ -31,6 +31,7 @@ def settings(*, keys=False, server=None, webhooks=(), clock="simulated", **agent
             for role, secret in SECRETS.items()
             if keys
         ),
+        users=tuple(users),
         webhooks=tuple(WebhookTable(**one) for one in webhooks),
     )
 

@@ -19,13 +19,18 @@ def settings_of(**tables):
 
 
 @contextmanager
-def serving(settings):
-    """Serve what settings describe; yields the service and a client of it."""
+def serving(settings, prepare=lambda app: None):
+    """Serve what settings describe; yields the service and a client of it.
+
+    ``prepare`` is called with the app before it is served.
+    """
     service = build(settings)
+    app = create_app(service)
+    prepare(app)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(create_app(service), log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
     server = uvicorn.Server(config)
     service.start()
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

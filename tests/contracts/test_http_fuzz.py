@@ -71,10 +71,11 @@ def api():
 
 GETS = (
     *("streams", "evidence", "decisions", "incidents", "models", "requests", "deliveries"),
-    *("cycles", "metrics"),
+    *("cycles", "metrics", "actions", "actions/{number}", "incidents/{id}", "exclusions"),
 )
 POSTS = (
     *("forecasts", "actuals", "benchmarks", "models", "tags", "clock", "cycle", "webhooks/test"),
+    *("actions", "actions/{number}/undo"),
 )
 OPERATIONS = [
     *(("GET", f"/api/v1/{noun}") for noun in GETS),

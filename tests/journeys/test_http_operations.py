@@ -206,7 +206,7 @@ def test_a_test_message_reaches_its_webhook_and_the_delivery_is_listed():
         hook = {"name": "desk", "url": url, "allow_private": True}
         with serving(settings(keys=True, webhooks=[hook])) as (client, service):
             service.start()
-            sent = client.post("/api/v1/webhooks/test", headers=key("engineer"))
+            sent = client.post("/api/v1/webhooks/test", headers=key("admin"))
             assert sent.status_code == 202
             assert sent.json()["targets"] == ["desk"]
             waited = threading.Event()
@@ -220,7 +220,7 @@ def test_a_test_message_reaches_its_webhook_and_the_delivery_is_listed():
         server.shutdown()
         thread.join()
     assert [one["id"] for one in GOT] == [sent.json()["event"]]
-    assert GOT[0]["document"] == {"by": "key:key-engineer"}
+    assert GOT[0]["document"] == {"by": "key:key-admin"}
 
 
 def test_without_webhooks_there_is_nothing_to_test(asked):

@@ -356,7 +356,14 @@ def test_the_tables_that_a_replay_leaves_alone_are_those_of_the_service():
 
 def models():
     """Tables and entries by their heading in the documentation."""
-    from mlma.service.entries import SOURCE_TABLES, ColumnsTable, KeyTable, WebhookTable
+    from mlma.service.entries import (
+        SOURCE_TABLES,
+        AlertTable,
+        ColumnsTable,
+        KeyTable,
+        UserTable,
+        WebhookTable,
+    )
 
     found = {
         f"[{name}]": field.annotation
@@ -366,7 +373,8 @@ def models():
     sources = {f'[[sources]], kind = "{kind}"': model for kind, model in SOURCE_TABLES.items()}
     return (
         found
-        | {"[[keys]]": KeyTable, "[[webhooks]]": WebhookTable}
+        | {"[[keys]]": KeyTable, "[[users]]": UserTable, "[[webhooks]]": WebhookTable}
+        | {"[[alerts]]": AlertTable}
         | sources
         | {"columns of [[sources]]": ColumnsTable}
     )

@@ -4,7 +4,8 @@ from http_client import JSON, SECRETS, key, serving, settings
 
 READS = ("streams", "evidence", "decisions", "incidents", "models", "requests", "deliveries")
 INGESTS = ("forecasts", "actuals", "benchmarks", "models")
-ENGINEERS = ("tags", "clock", "cycle", "webhooks/test")
+ENGINEERS = ("tags", "cycle")
+ADMINS = ("clock", "webhooks/test")
 
 
 @pytest.fixture(scope="module")
@@ -19,26 +20,37 @@ def test_probes_and_descriptions_need_no_key(locked, path):
 
 
 @pytest.mark.parametrize("path", [*(f"/api/v1/{noun}" for noun in READS), "/metrics"])
-def test_who_may_read_is_read_and_engineer(locked, path):
+def test_who_may_read_is_read_engineer_and_admin(locked, path):
     told = {role: locked.get(path, headers=key(role)).status_code for role in SECRETS}
-    assert told == {"read": 200, "ingest": 403, "engineer": 200}
+    assert told == {"read": 200, "ingest": 403, "engineer": 200, "admin": 200}
     assert locked.get(path).status_code == 401
 
 
 @pytest.mark.parametrize("noun", INGESTS)
-def test_who_may_push_is_ingest_and_engineer(locked, noun):
+def test_who_may_push_is_ingest_engineer_and_admin(locked, noun):
     told = {
         role: locked.post(f"/api/v1/{noun}", content="{", headers=key(role) | JSON).status_code
         for role in SECRETS
     }
-    assert told == {"read": 403, "ingest": 400, "engineer": 400}
+    assert told == {"read": 403, "ingest": 400, "engineer": 400, "admin": 400}
 
 
 @pytest.mark.parametrize("noun", ENGINEERS)
-def test_only_engineers_operate(locked, noun):
+def test_only_engineers_and_admins_operate(locked, noun):
     for role in ("read", "ingest"):
         assert locked.post(f"/api/v1/{noun}", headers=key(role)).status_code == 403
-    made = locked.post(f"/api/v1/{noun}", headers=key("engineer"))
+    for role in ("engineer", "admin"):
+        made = locked.post(f"/api/v1/{noun}", headers=key(role))
+        assert made.status_code not in {401, 403}
+
+
+@pytest.mark.parametrize("noun", ADMINS)
+def test_what_concerns_everybody_takes_an_admin(locked, noun):
+    for role in ("read", "ingest", "engineer"):
+        refused = locked.post(f"/api/v1/{noun}", headers=key(role))
+        assert refused.status_code == 403
+        assert f"the role of the key is `{role}`" in refused.json()["error"]["message"]
+    made = locked.post(f"/api/v1/{noun}", headers=key("admin"))
     assert made.status_code not in {401, 403}
 
 

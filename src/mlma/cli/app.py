@@ -12,16 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
+from mlma.cli.act import register_act
+from mlma.cli.alert import register_alert
 from mlma.cli.config import table_of
 from mlma.cli.cycle import register_cycle
 from mlma.cli.db import register_db
 from mlma.cli.doctor import register_doctor
+from mlma.cli.incidents import register_incidents
 from mlma.cli.init import register_init
 from mlma.cli.key import register_key
+from mlma.cli.lab import register_lab
 from mlma.cli.serve import register_serve
 from mlma.cli.serve_demo import register_serve_demo
 from mlma.cli.simulate import register_simulate
 from mlma.cli.status import register_status
+from mlma.cli.user import register_user
 from mlma.cli.verify import register_verify
 from mlma.cli.versions import register_versions
 from mlma.domain.errors import DataError, MissingExtraError, MlmaError, SettingsError
@@ -222,8 +227,13 @@ register_serve(app)
 register_serve_demo(app)
 register_cycle(app)
 register_status(app)
+register_act(app)
+register_incidents(app)
+register_lab(app)
+register_alert(app)
 register_doctor(app)
 register_key(app)
+register_user(app)
 register_db(app)
 register_verify(app)
 

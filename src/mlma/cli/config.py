@@ -13,7 +13,7 @@ from mlma.service.documents import document
 
 TABLES = (
     *("agent", "batches", "store", "retention", "streams", "clock", "server", "scheduler"),
-    *("keys", "sources", "retraining", "webhooks", "replay"),
+    *("keys", "users", "sources", "retraining", "webhooks", "alerts", "labour", "replay"),
 )
 """Tables that the file may have; named here, so that a replay does not need the extra `serve`."""
 

@@ -59,7 +59,14 @@ def _findings(config: Config, store: str | None) -> "list[Finding]":
         return [*checks.findings(settings, (checks.python, checks.clock)), unread]
     every = (
         *(checks.python, checks.clock, checks.agent, of_store, sources),
-        *(checks.retraining, checks.tags, checks.webhooks, checks.keys, checks.address),
+        *(
+            checks.retraining,
+            checks.tags,
+            checks.webhooks,
+            checks.alerts,
+            checks.keys,
+            checks.address,
+        ),
     )
     return list(checks.findings(settings, every))
 

@@ -26,6 +26,7 @@ _OF_SERVE = frozenset(
     {
         *("pydantic", "pydantic_settings", "structlog", "sqlalchemy", "alembic"),
         *("fastapi", "starlette", "uvicorn", "prometheus_client", "httpx"),
+        "itsdangerous",
     }
 )
 

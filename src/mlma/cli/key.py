@@ -24,13 +24,16 @@ def register_key(app: typer.Typer) -> None:
 def key(
     *,
     name: Annotated[str, typer.Option(help="Whose it is; stands in logs and with actions.")],
-    role: Annotated[str, typer.Option(help="read, ingest (push rows) or engineer (everything).")],
+    role: Annotated[
+        str, typer.Option(help="read, ingest (push rows), engineer or admin (everything).")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Make a key; show it once, with the entry for mlma.toml that recognises it."""
     with needs_serve("`mlma key`"):
         from mlma.service.entries import name_of
-        from mlma.service.keys import ROLES, key_hash, new_key
+        from mlma.service.keys import key_hash, new_key
+        from mlma.service.roles import ROLES
     if role not in ROLES:
         raise unknown_name("role", role, ROLES)
     if not name_of(name):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mlma.domain.labour import rates_of
 from mlma.domain.runs import PolicyRun, Replayed
 from mlma.domain.streams import Grid
 from mlma.domain.verdicts import Evidence, Reason, Verdict
@@ -30,6 +31,7 @@ class SummaryRow:
     is the largest, of ``worst_stream``. ``fits`` and ``retrainings`` are per stream,
     ``fits_share`` is a share of the fits of always. ``alarms`` per stream is NaN where the policy
     does not look at losses; so are ``deferred``, ``held`` and ``escalated``, see `unfulfilled`.
+    ``incidents`` and ``minutes`` of a person are per 1,000 streams and week, see `rates_of`.
     ``pooled``: several versions forecast together.
     """
 
@@ -50,6 +52,8 @@ class SummaryRow:
     deferred: float = np.nan
     held: float = np.nan
     escalated: float = np.nan
+    incidents: float = np.nan
+    minutes: float = np.nan
     pooled: bool = False
 
     @property
@@ -142,6 +146,7 @@ def summary_row(replayed: Replayed, run: PolicyRun) -> SummaryRow:
     has = finite.size > 0
     evidence = run.evidence
     deferred, held, escalated = map(mean_of_finite, unfulfilled(run).T)
+    incidents, minutes = rates_of(run)
     return SummaryRow(
         label=run.label,
         role=run.role,
@@ -160,6 +165,8 @@ def summary_row(replayed: Replayed, run: PolicyRun) -> SummaryRow:
         deferred=deferred,
         held=held,
         escalated=escalated,
+        incidents=incidents,
+        minutes=minutes,
         pooled=run.shares is not None,
     )
 

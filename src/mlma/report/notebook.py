@@ -4,6 +4,7 @@ Takes the record of a replay, gives an HTML fragment for ``_repr_html_``.
 """
 
 from html import escape
+from math import isfinite
 
 from mlma.domain.runs import Replayed
 from mlma.report.figures import SummaryRow, headline, summary_rows
@@ -18,6 +19,10 @@ _HEADS = (
     "seconds",
 )
 _RARE = ("deferred", "held", "escalated")
+_LABOUR = {
+    "incidents": "incidents per 1,000 streams and week",
+    "minutes": "minutes of a person per 1,000 streams and week",
+}
 _LEFT, _RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 
 
@@ -28,6 +33,9 @@ def notebook_html(replayed: Replayed) -> str:
     found = summary_rows(replayed)
     rare = [name for name in _RARE if any(getattr(row, name) > 0 for row in found)]
     named = [*_HEADS, *(f"{name} per stream" for name in rare)]
+    if any(isfinite(row.minutes) for row in found):
+        rare += _LABOUR
+        named += _LABOUR.values()
     heads = "".join(f'<th scope="col" {_RIGHT}>{head}</th>' for head in named)
     rows = "".join(_row(row, rare, strong=row.label == chosen) for row in found)
     return (

@@ -122,6 +122,7 @@ def _context(replayed: Replayed) -> dict[str, Any]:
         "period": _period(replayed),
         "tiles": [] if run is None else _tiles(replayed, run),
         "rows": rows,
+        "labour": any(np.isfinite(row.minutes) for row in rows),
         "run": shown,
         "watches": shown.evidence is not None,
         "metrics": metric_table(replayed, (watching or [shown])[:_MOST_COMPARED]),

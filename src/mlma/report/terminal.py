@@ -5,6 +5,7 @@ Takes the record of a replay, gives what `rich` prints; readable at 80 columns.
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +18,11 @@ from mlma.report.words import counted, excess, number, percent, verdict_sentence
 _STRONG = "bold cyan"
 _PAD, _LEAST = 2, 18  # columns between two columns; what a policy needs to be read
 _RARE = {"deferred": "defer-\nred", "held": "held", "escalated": "esca-\nlated"}
+_INCIDENTS, _MINUTES = "incidents/\n1k·week", "minutes/\n1k·week"
 _FIRST_TO_GO = (
-    *("seconds", "fits/\nstream", "worst\nstream", "alarms/\nstream"),
+    *("seconds", "fits/\nstream", "worst\nstream", "alarms/\nstream", _INCIDENTS),
     *reversed(_RARE.values()),
+    _MINUTES,
 )
 
 
@@ -38,7 +41,8 @@ class _Column:
 def summary_table(replayed: Replayed, width: int = 100) -> Table:
     """Return the table of all policies: baselines first, then the others by loss.
 
-    What was deferred, held and escalated has columns where there is any of it. Where ``width``
+    What was deferred, held and escalated has columns where there is any of it; so have incidents
+    and minutes of a person per 1,000 streams and week where they were counted. Where ``width``
     leaves no room to read the policies, the seconds go first, then what else can be spared.
     """
     rows = summary_rows(replayed)
@@ -67,6 +71,9 @@ def _columns(rows: list[SummaryRow]) -> list[_Column]:
     for name, head in _RARE.items():
         if any(getattr(row, name) > 0 for row in rows):
             columns.append(_Column(head, [number(getattr(row, name)) for row in rows]))
+    if any(isfinite(row.minutes) for row in rows):
+        columns.append(_Column(_INCIDENTS, [number(row.incidents) for row in rows]))
+        columns.append(_Column(_MINUTES, [number(row.minutes) for row in rows]))
     return [*columns, _Column("seconds", [number(row.seconds) for row in rows])]
 
 

@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mlma.domain.inbox import Kind, NamedRows
+from mlma.domain.live import LiveSettings
 from mlma.domain.periods import Periods, instant_of
 from mlma.ports import Clock, Feed, Store
 from mlma.ports.sources import RowSource
+from mlma.service.alerts import alert_targets
+from mlma.service.engineering import EngineersDesk
 from mlma.service.entries import SourceTable, WebhookTable
 from mlma.service.feeds import FeedWorker
 from mlma.service.ground import check_ground, lay_ground
 from mlma.service.ingest import Ingestor
 from mlma.service.keys import KeyRing
-from mlma.service.outbox import OutboxWorker
+from mlma.service.lab import Lab
+from mlma.service.outbox import OutboxWorker, Target
 from mlma.service.pruning import Pruner, Retention
 from mlma.service.pulled import PulledSource
 from mlma.service.scheduler import Scheduler
@@ -65,6 +69,8 @@ class Service:
     scheduler: Scheduler
     retention: Retention
     keys: KeyRing
+    engineering: EngineersDesk
+    lab: Lab
     _stopped: bool = field(default=False, repr=False)
 
     @property
@@ -99,6 +105,7 @@ class Service:
         if self.trainer is not None:
             self.trainer.start()
         self.scheduler.start()
+        self.lab.begin()
         for feed in self.feeds:
             feed.start()
 
@@ -133,6 +140,7 @@ class Service:
         if trainer is not None:
             # Fits may take long, and are carried out again: they get a third of the time.
             yield "trainer", lambda: trainer.stop(min(left(), timeout / 3))
+        yield "lab", lambda: self.lab.close(left())
         yield "outbox", lambda: self.outbox.stop(left())
         yield "lease", self.live.surrender
         yield "store", self.store.close
@@ -189,11 +197,10 @@ def instance_name() -> str:
 
 
 def _wired(settings: Settings, store: Store, holder: str) -> Service:
-    from mlma.adapters.sources.clocks import WallClock
     from mlma.agent.live import LiveAgent
 
-    live_settings, clock = settings.live(), _clock(settings, store)
-    periods, kept = live_settings.periods, settings.retention
+    live_settings, clock, kept = settings.live(), _clock(settings, store), settings.retention
+    periods = live_settings.periods
     retention = Retention.of(live_settings, kept.superseded, kept.snapshots)
     registry = StreamRows(store, unknown=settings.streams.unknown, max_streams=settings.streams.max)
     pulled, fed = _sources(settings, registry, periods, clock, store)
@@ -207,8 +214,7 @@ def _wired(settings: Settings, store: Store, holder: str) -> Service:
         lease=settings.scheduler.lease,
     )
     right = Right(store, holder)
-    targets = {hook.name: target_of(hook) for hook in settings.webhooks}
-    outbox = OutboxWorker(store, targets, WallClock(), active=right.token)
+    outbox = _outbox(settings, store, right)
     trainer = _trainer(settings, store, live, right)
     scheduler = Scheduler(
         live,
@@ -226,18 +232,6 @@ def _wired(settings: Settings, store: Store, holder: str) -> Service:
         queue_rows=2 * settings.server.max_rows,
         stored=scheduler.nudge,
     )
-    feeds = [
-        FeedWorker(
-            feed,
-            store,
-            registry,
-            periods,
-            read=_reader(feed.kind, periods, clock),
-            oldest=lambda: retention.oldest(periods, clock.now()),
-            stored=scheduler.nudge,
-        )
-        for feed in fed
-    ]
     return Service(
         settings=settings,
         store=store,
@@ -245,12 +239,50 @@ def _wired(settings: Settings, store: Store, holder: str) -> Service:
         live=live,
         registry=registry,
         ingestor=ingestor,
-        feeds=feeds,
+        feeds=[
+            FeedWorker(
+                feed,
+                store,
+                registry,
+                periods,
+                read=_reader(feed.kind, periods, clock),
+                oldest=lambda: retention.oldest(periods, clock.now()),
+                stored=scheduler.nudge,
+            )
+            for feed in fed
+        ],
         outbox=outbox,
         trainer=trainer,
         scheduler=scheduler,
         retention=retention,
         keys=KeyRing(settings.keys),
+        engineering=EngineersDesk(
+            store,
+            live,
+            clock,
+            trains=trainer is not None,
+            reads=bool(pulled),
+            poke=scheduler.poke,
+        ),
+        lab=_lab(settings, store, live_settings, right),
+    )
+
+
+def _outbox(settings: Settings, store: Store, right: "Right") -> OutboxWorker:
+    from mlma.adapters.sources.clocks import WallClock
+
+    targets: dict[str, Target] = {hook.name: target_of(hook) for hook in settings.webhooks}
+    targets |= alert_targets(settings, store)
+    return OutboxWorker(store, targets, WallClock(), active=right.token)
+
+
+def _lab(settings: Settings, store: Store, live: LiveSettings, right: "Right") -> Lab:
+    return Lab(
+        store,
+        settings.store.url.get_secret_value(),
+        live,
+        settings.labour.model(),
+        active=lambda: right.token() is not None,
     )
 
 
@@ -300,6 +332,7 @@ def _trainer(settings: Settings, store: Store, live: "LiveAgent", right: Right) 
         table.function,
         table.executor,
         limit,
+        restore=table.restore,
         active=right.token,
     )
 

@@ -6,7 +6,7 @@ Those of the store and of sources stand in `mlma.service.store_checks` and
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from mlma.domain.errors import MlmaError
-from mlma.service.entries import TopicSource, WebhookTable
+from mlma.service.entries import KeyTable, TopicSource, UserTable, WebhookTable
+from mlma.service.roles import permits
 from mlma.service.settings import Settings
 from mlma.service.tables import is_loopback
 
@@ -69,7 +70,7 @@ def python(settings: Settings) -> Iterator[Finding]:
 
 def agent(settings: Settings) -> Iterator[Finding]:
     """The agent: can it be built from the settings?"""
-    from mlma.agent.live import watch_for
+    from mlma.agent.watch import watch_for
 
     live = settings.live()
     watch_for(live)
@@ -80,17 +81,25 @@ def agent(settings: Settings) -> Iterator[Finding]:
 
 
 def keys(settings: Settings) -> Iterator[Finding]:
-    """Keys: may those come in who must, and nobody else?"""
+    """Keys and users: may those come in who must, and nobody else?"""
     settings.check_exposed()
-    if not settings.keys:
-        yield Finding("keys", "ok", "none: this machine alone is served")
+    if not settings.keys and not settings.users:
+        yield Finding("keys", "ok", "none, and no users: this machine alone is served")
         return
-    told = ", ".join(f"{key.name} ({key.role})" for key in settings.keys)
-    yield Finding("keys", "ok", told)
-    pushes = any(key.role in {"ingest", "engineer"} for key in settings.keys)
+    yield Finding("keys", "ok", _named(settings.keys) or "none: no program is let in")
+    hint = "mlma user NAME --role engineer"
+    told = _named(settings.users)
+    yield Finding(
+        "users", "ok" if told else "warn", told or "nobody can sign in", hint * (not told)
+    )
+    pushes = any(permits(key.role, "ingest") for key in settings.keys)
     if not pushes and not settings.sources:
         hint = "mlma key --name NAME --role ingest"
         yield Finding("keys", "warn", "nobody may push rows, and there are no sources", hint)
+
+
+def _named(entries: Sequence[KeyTable | UserTable]) -> str:
+    return ", ".join(f"{one.name} ({one.role})" for one in entries)
 
 
 def address(settings: Settings) -> Iterator[Finding]:
@@ -140,6 +149,26 @@ def _webhook(one: WebhookTable) -> Iterator[Finding]:
         yield Finding(name, "ok", f"{end}, signed")
 
 
+def alerts(settings: Settings) -> Iterator[Finding]:
+    """Alerts: are their addresses understood? Nothing is sent."""
+    from mlma.adapters.notify.apprise_target import AppriseTarget
+
+    for one in settings.alerts:
+        name = f"alert {one.name}"
+        try:
+            AppriseTarget(one.name, one.url.get_secret_value())
+        except MlmaError as error:
+            yield Finding(name, "fail", str(error))
+            continue
+        hint = f"`mlma alert test {one.name}` sends a message"
+        if settings.server.public_url:
+            yield Finding(name, "ok", f"its address is understood; {hint}")
+        else:
+            yield Finding(
+                name, "warn", "messages have no links", "`public_url` of [server] is their start"
+            )
+
+
 def retraining(settings: Settings) -> Iterator[Finding]:
     """The trainer: is its function there?"""
     from mlma.service.fits import function_from
@@ -150,6 +179,8 @@ def retraining(settings: Settings) -> Iterator[Finding]:
         yield Finding("retraining", "ok", told)
         return
     function_from(settings.retraining.function)
+    if settings.retraining.restore:
+        function_from(settings.retraining.restore)
     yield Finding("retraining", "ok", f"{settings.retraining.function} is there")
 
 

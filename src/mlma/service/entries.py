@@ -1,4 +1,5 @@
-"""The tables of ``mlma.toml`` of which there may be several: keys, sources, webhooks.
+"""The tables of ``mlma.toml`` of which there may be several: keys, users, sources, webhooks,
+alerts.
 
 Takes checked values, gives them typed, secrets hidden. Next is `mlma.service.settings`.
 """
@@ -10,13 +11,20 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, model_validator
 
+from mlma.domain.errors import DataError
 from mlma.domain.inbox import Kind
-from mlma.service.keys import Role, checked_hash
+from mlma.domain.incidents import INCIDENT_KINDS, IncidentKind
+from mlma.domain.selectors import Selector
+from mlma.service.keys import checked_hash
+from mlma.service.quiet import QuietHours
+from mlma.service.roles import Role, UserRole
 from mlma.service.tables import Flag, Table
-from mlma.service.units import Length, Url, expected
+from mlma.service.units import Length, Url, Zone, expected
+from mlma.service.users import checked_password_hash
 
-EventKind = Literal["decisions", "findings", "requests", "revised"]
+EventKind = Literal["decisions", "findings", "requests", "revised", "incident", "digest"]
 EVENTS: tuple[EventKind, ...] = get_args(EventKind)
+_UNLESS_ASKED: tuple[EventKind, ...] = ("decisions", "findings", "requests", "revised")
 
 
 def name_of(text: str) -> bool:
@@ -52,7 +60,31 @@ class KeyTable(Table):
         description="What `mlma key` printed; the key itself is kept nowhere.",
     )
     role: Role = Field(
-        examples=["ingest"], description="read; ingest: push rows; engineer: everything."
+        examples=["ingest"],
+        description="read; ingest: push rows; engineer: orders, too; admin: everything.",
+    )
+
+
+def _password_hash(text: SecretStr) -> SecretStr:
+    try:
+        return checked_password_hash(text)
+    except ValueError:
+        raise expected("what `mlma user` printed") from None
+
+
+class UserTable(Table):
+    """A person who signs in to the pages; `mlma user` makes the entry."""
+
+    name: Name = Field(
+        examples=["ann"], description="What the person types to sign in; stands with actions."
+    )
+    password_hash: Annotated[SecretStr, AfterValidator(_password_hash)] = Field(
+        examples=["scrypt$32768$8$3$" + "0123456789abcdef" * 2 + "$" + "0" * 64],
+        description="What `mlma user` printed; the password itself is kept nowhere.",
+    )
+    role: UserRole = Field(
+        examples=["engineer"],
+        description="read: looks; engineer: gives orders; admin: of the whole fleet, too.",
     )
 
 
@@ -197,7 +229,9 @@ class WebhookTable(Table):
         description="Variable of the environment that holds the secret.",
     )
     events: tuple[EventKind, ...] = Field(
-        default=EVENTS, min_length=1, description="What it is told."
+        default=_UNLESS_ASKED,
+        min_length=1,
+        description="What it is told; incident and digest are further ones.",
     )
     allow_private: Flag = Field(
         default=False, description="Whether its host may be inside your own network."
@@ -209,4 +243,78 @@ class WebhookTable(Table):
             raise expected("a `secret` or a `secret_env`, not both")
         if not self.url.get_secret_value().lower().startswith(("http://", "https://")):
             raise expected("a `url` that starts with http:// or https://")
+        return self
+
+
+def _tag(text: str) -> str:
+    try:
+        Selector(tags=(text,))
+    except DataError:
+        raise expected("a tag written as name=value", "city=Ghent") from None
+    return text
+
+
+def _quiet(text: str) -> str:
+    try:
+        QuietHours.of(text)
+    except ValueError:
+        raise expected('a span of two different times, such as "22:00-07:00", or empty') from None
+    return text
+
+
+class AlertTable(Table):
+    """People who are told of incidents, by mail, chat or whatever Apprise can reach."""
+
+    name: Name = Field(
+        examples=["on-call"], description="Name of the alert; `alert:` and it stand in deliveries."
+    )
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        examples=["mailtos://user:password@mail.example?to=desk@mail.example"],
+        description="Address of Apprise, all of it secret; better: url_env.",
+    )
+    url_env: str = Field(
+        default="",
+        description="Variable of the environment that holds the address.",
+    )
+    when: Literal["incident", "digest", "both"] = Field(
+        default="both",
+        description="What is told: each incident that opens, escalates or ends; a digest per "
+        "cycle; or both.",
+    )
+    tags: tuple[Annotated[str, AfterValidator(_tag)], ...] = Field(
+        default=(),
+        examples=[["city=Ghent"]],
+        description="Only incidents with a stream that has all these tags, name=value.",
+    )
+    kinds: tuple[IncidentKind, ...] = Field(
+        default=INCIDENT_KINDS, min_length=1, description="Only incidents of these kinds."
+    )
+    least_stake: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Only incidents with at least so much loss at stake."
+    )
+    quiet: Annotated[str, AfterValidator(_quiet)] = Field(
+        default="",
+        examples=["22:00-07:00"],
+        description="Messages wait until this span of the day is over; empty = never.",
+    )
+    timezone: Zone = Field(
+        default="", description="Zone of `quiet` and of times in messages; empty = that of [agent]."
+    )
+    urgent: Flag = Field(
+        default=False, description="Whether incidents of the whole fleet do not wait."
+    )
+    always: Flag = Field(
+        default=False, description="Whether a digest comes where there is nothing to tell."
+    )
+
+    @property
+    def target(self) -> str:
+        """Its name in the outbox: no webhook can have it."""
+        return f"alert:{self.name}"
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> "AlertTable":
+        if bool(self.url.get_secret_value()) == bool(self.url_env):
+            raise expected("either a `url` or a `url_env`")
         return self

@@ -8,14 +8,12 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 from pydantic import SecretStr
 
 from mlma.domain.errors import SettingsError
-
-Role = Literal["read", "ingest", "engineer"]
-ROLES: tuple[Role, ...] = get_args(Role)
+from mlma.service.roles import Role
 
 PREFIX = "mlma_"
 _BYTES = 32
@@ -24,7 +22,7 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """Whose key it is, and what it may do: read, ingest (push rows), engineer (everything)."""
+    """Whose key it is, and what it may do: read, ingest (push rows), engineer, admin."""
 
     name: str
     role: Role

@@ -8,11 +8,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlma.adapters.notify.sender import Trouble, pause_seconds
+from mlma.domain.errors import StoreError
 from mlma.domain.ledger import Delivery, Event
 from mlma.ports import Clock, Store
 from mlma.service.loops import Loop, stopped
@@ -23,6 +24,7 @@ _A_LOOK = 256
 _LONGEST_LOOK = 4_096
 _A_LANE = 32
 _LOST_PAUSE_SECONDS = 3600.0
+_QUIET = "waits until the quiet hours are over"
 
 
 class Target(Protocol):
@@ -34,6 +36,19 @@ class Target(Protocol):
 
     def deliver(self, event: Event, attempt: int) -> Trouble | None:
         """Post an event once; None = it has arrived."""
+        ...
+
+
+@runtime_checkable
+class Choosy(Target, Protocol):
+    """A target that looks at each event before it is sent."""
+
+    def leaves_out(self, event: Event) -> str:
+        """Return why an event is not sent there; empty = it is."""
+        ...
+
+    def not_before(self, event: Event, now: datetime) -> datetime | None:
+        """Return until when an event waits; None = it can be sent."""
         ...
 
 
@@ -115,10 +130,9 @@ class _Lane:
             self._free()
 
     def _send(self, delivery: Delivery) -> None:
-        event = delivery.event
-        if not self._target.wants(event.kind):
-            skipped = f"left out: `events` of the webhook has no `{event.kind}`"
-            self._store.told(replace(delivery, status="delivered", next_at=None, error=skipped))
+        held = self._held(delivery)
+        if held is not None:
+            self._store.told(held)
             return
         trouble = self._tried(delivery)
         delivery = replace(delivery, attempts=delivery.attempts + 1)
@@ -127,6 +141,29 @@ class _Lane:
             self._store.told(replace(delivery, status="delivered", next_at=None, error=""))
             return
         self._store.told(self._failed(delivery, trouble))
+
+    def _held(self, delivery: Delivery) -> Delivery | None:
+        """Return the delivery if it is left out, or waits; None = it is to be sent now."""
+        event, target = delivery.event, self._target
+        if not target.wants(event.kind):
+            setting = (
+                "when` of the alert" if isinstance(target, Choosy) else "events` of the webhook"
+            )
+            why = f"`{setting} has no `{event.kind}`"
+            return replace(delivery, status="delivered", next_at=None, error=f"left out: {why}")
+        if not isinstance(target, Choosy):
+            return None
+        try:
+            why, later = target.leaves_out(event), target.not_before(event, self._clock.now())
+        except StoreError:
+            raise  # of all events: the lane tries again
+        except Exception as error:
+            log.exception("event %s for %s", event.id, self.name)
+            why = f"it cannot be read: {type(error).__name__}"
+            return replace(delivery, status="given_up", next_at=None, error=why)
+        if why:
+            return replace(delivery, status="delivered", next_at=None, error=f"left out: {why}")
+        return None if later is None else replace(delivery, next_at=later, error=_QUIET)
 
     def _tried(self, delivery: Delivery) -> Trouble | None:
         try:
@@ -261,12 +298,12 @@ class OutboxWorker:
             limit *= 4
 
     def _postpone(self, name: str, due: Sequence[Delivery]) -> None:
-        log.warning("%d events are for %s, which is no webhook of the settings", len(due), name)
+        log.warning(
+            "%d events are for %s, which is no webhook or alert of the settings", len(due), name
+        )
         at = self._clock.now() + timedelta(seconds=_LOST_PAUSE_SECONDS)
         for one in due:
-            self._store.told(
-                replace(one, next_at=at, error="no webhook of the settings has this name")
-            )
+            self._store.told(replace(one, next_at=at, error="no webhook or alert has this name"))
 
 
 def _by_target(deliveries: Sequence[Delivery]) -> dict[str, list[Delivery]]:

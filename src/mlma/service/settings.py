@@ -26,11 +26,19 @@ from mlma.domain.periods import Periods, microseconds
 from mlma.domain.settings import one_model
 from mlma.service.complaints import Place, complaint
 from mlma.service.documents import document
-from mlma.service.entries import KeyTable, QuerySource, SourceTable, WebhookTable
+from mlma.service.entries import (
+    AlertTable,
+    KeyTable,
+    QuerySource,
+    SourceTable,
+    UserTable,
+    WebhookTable,
+)
 from mlma.service.tables import (
     AgentTable,
     BatchesTable,
     ClockTable,
+    LabourTable,
     RetentionTable,
     RetrainingTable,
     SchedulerTable,
@@ -66,9 +74,12 @@ class Settings(BaseSettings):
     server: ServerTable = ServerTable()
     scheduler: SchedulerTable = SchedulerTable()
     keys: tuple[KeyTable, ...] = ()
+    users: tuple[UserTable, ...] = ()
     sources: tuple[SourceTable, ...] = ()
     retraining: RetrainingTable = RetrainingTable()
     webhooks: tuple[WebhookTable, ...] = ()
+    alerts: tuple[AlertTable, ...] = ()
+    labour: LabourTable = LabourTable()
     replay: dict[str, Any] = {}  # of the command `mlma replay`, which checks it
 
     @classmethod
@@ -96,7 +107,9 @@ class Settings(BaseSettings):
     def _names_are_unique(self) -> "Settings":
         named = {
             "keys": [key.name for key in self.keys],
+            "users": [user.name for user in self.users],
             "webhooks": [webhook.name for webhook in self.webhooks],
+            "alerts": [alert.name for alert in self.alerts],
         }
         for table, names in named.items():
             twice = [name for name, count in Counter(names).items() if count > 1]
@@ -132,7 +145,10 @@ class Settings(BaseSettings):
             benchmark=agent.benchmark,
             season=agent.season,
             wait_for_fits=self.retraining.wait and bool(self.retraining.function),
-            targets=tuple(webhook.name for webhook in self.webhooks),
+            targets=(
+                *(webhook.name for webhook in self.webhooks),
+                *(alert.target for alert in self.alerts),
+            ),
         )
 
     def start(self) -> datetime | None:
@@ -142,19 +158,19 @@ class Settings(BaseSettings):
         return datetime.fromisoformat(agent.start).replace(tzinfo=zone) if agent.start else None
 
     def check_exposed(self) -> None:
-        """Check that a server which others reach asks for keys.
+        """Check that a server which others reach asks who they are.
 
         Raises
         ------
         SettingsError
-            It would listen on more than this machine, and there are no keys.
+            It would listen on more than this machine, and there are no keys and no users.
         """
         host = self.server.host
-        if not self.keys and not is_loopback(host):
+        if not self.keys and not self.users and not is_loopback(host):
             raise SettingsError(
-                f"`host` of [server] must be a loopback address while there are no keys. "
-                f"Got '{host}'. Hint: make a key with `mlma key --name NAME --role ingest`, or "
-                f'host = "127.0.0.1".'
+                f"`host` of [server] must be a loopback address while there are no keys and no "
+                f"users. Got '{host}'. Hint: make a key with `mlma key --name NAME --role ingest`, "
+                f'a user with `mlma user NAME --role engineer`, or host = "127.0.0.1".'
             )
 
 
@@ -326,7 +342,13 @@ def _resolved(settings: Settings, environ: Mapping[str, str]) -> Settings:
         else one
         for one in settings.sources
     )
-    return settings.model_copy(update={"webhooks": webhooks, "sources": sources})
+    alerts = tuple(
+        one.model_copy(update={"url": SecretStr(_secret(environ, one.url_env, "alerts"))})
+        if one.url_env
+        else one
+        for one in settings.alerts
+    )
+    return settings.model_copy(update={"webhooks": webhooks, "sources": sources, "alerts": alerts})
 
 
 def _secret(environ: Mapping[str, str], variable: str, table: str) -> str:

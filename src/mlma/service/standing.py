@@ -24,7 +24,7 @@ _SHOWN = 5
 def onlooker(settings: Settings) -> Iterator[Service]:
     """Give a service that only looks: it consumes no topic, sends nothing, runs nobody's code."""
     pulled = tuple(one for one in settings.sources if not isinstance(one, TopicSource))
-    without = {"sources": pulled, "webhooks": (), "retraining": RetrainingTable()}
+    without = {"sources": pulled, "webhooks": (), "alerts": (), "retraining": RetrainingTable()}
     service = build(settings.model_copy(update=without), holder="onlooker")
     service.live.settings = settings.live()  # what it waits for is what the real one waits for
     try:

@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 from mlma.domain.errors import MlmaError
+from mlma.domain.labour import LabourModel
+from mlma.domain.orders import ORDERS
 from mlma.domain.settings import policy_from
 from mlma.service.units import (
     Count,
@@ -180,11 +182,18 @@ class ClockTable(Table):
     )
 
 
+def _public_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise expected('an address such as "https://mlma.example", or empty')
+    return text.rstrip("/")
+
+
 class ServerTable(Table):
     """The door for rows, questions and metrics."""
 
     host: Annotated[str, Field(min_length=1)] = Field(
-        default="127.0.0.1", description="Address to listen on; one that others reach needs keys."
+        default="127.0.0.1",
+        description="Address to listen on; one that others reach needs keys or users.",
     )
     port: Annotated[int, Strict(), Field(ge=0, le=65535)] = Field(
         default=8321, description="Port to listen on; 0 = any that is free."
@@ -196,6 +205,14 @@ class ServerTable(Table):
     )
     requests_per_minute: CountOrNone = Field(
         default=6000, description="Most requests of a key in a minute; 0 = no limit."
+    )
+    session: Length = Field(
+        default=timedelta(hours=12),
+        description="Who signed in to the pages is signed out after so long a silence.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        default="",
+        description="Address under which people reach the pages, for links; empty = no links.",
     )
     log: Literal["text", "json"] = Field(
         default="text", description="Form of the log lines on stderr."
@@ -230,6 +247,11 @@ class RetrainingTable(Table):
         default="",
         description="package.module:function, called with one request; empty = others train.",
     )
+    restore: Annotated[str, AfterValidator(_function)] = Field(
+        default="",
+        description="package.module:function, called to make a former model live again; "
+        "empty = roll-backs are for others to carry out.",
+    )
     executor: str = Field(
         default="local", description='Where fits run: local, ray, "ray(address=...)".'
     )
@@ -239,6 +261,56 @@ class RetrainingTable(Table):
     wait: Flag = Field(
         default=True, description="The next cycle waits until no fit is open or running."
     )
+
+
+def _order_seconds(lengths: dict[str, timedelta]) -> dict[str, timedelta]:
+    for kind in lengths:
+        if kind not in ORDERS:
+            raise expected("lengths by kind of order", f"known: {', '.join(ORDERS)}")
+    return lengths
+
+
+class LabourTable(Table):
+    """How long things take a person: estimates, from which the minutes of labour are counted."""
+
+    look: LengthOrZero = Field(
+        default=timedelta(seconds=60), description="A look at the fleet on a working day."
+    )
+    working_days: Annotated[int, Strict(), Field(ge=0, le=7)] = Field(
+        default=5, description="Days of a week on which somebody looks."
+    )
+    incident: LengthOrZero = Field(
+        default=timedelta(seconds=120), description="Triage of an incident that is opened."
+    )
+    answer: LengthOrZero = Field(
+        default=timedelta(seconds=90),
+        description="Acting on an incident that does not close itself, where no orders are kept: "
+        "in the policy lab.",
+    )
+    retraining: LengthOrZero = Field(
+        default=timedelta(0), description="A re-training, where a person carries them out."
+    )
+    watching: LengthOrZero = Field(
+        default=timedelta(0),
+        description="Charts of a stream in a week, under a policy that looks at no losses.",
+    )
+    orders: Annotated[dict[str, LengthOrZero], AfterValidator(_order_seconds)] = Field(
+        default={},
+        examples=[{"label": "3m"}],
+        description='Orders by kind, such as { label = "3m" }; see the page about labour.',
+    )
+
+    def model(self) -> LabourModel:
+        """Return what the lengths say, in seconds."""
+        return LabourModel(
+            look=self.look.total_seconds(),
+            working_days=float(self.working_days),
+            incident=self.incident.total_seconds(),
+            answer=self.answer.total_seconds(),
+            retraining=self.retraining.total_seconds(),
+            watching=self.watching.total_seconds(),
+            orders={kind: length.total_seconds() for kind, length in self.orders.items()},
+        )
 
 
 def is_loopback(host: str) -> bool:

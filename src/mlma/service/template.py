@@ -14,8 +14,10 @@ from pydantic.fields import FieldInfo
 
 from mlma.service.entries import (
     SOURCE_TABLES,
+    AlertTable,
     ColumnsTable,
     KeyTable,
+    UserTable,
     WebhookTable,
 )
 from mlma.service.settings import BETWEEN, PREFIX, Settings
@@ -31,8 +33,10 @@ _HEAD = f"""\
 
 _SEVERAL: Mapping[str, tuple[type[BaseModel], ...]] = {
     "keys": (KeyTable,),
+    "users": (UserTable,),
     "sources": tuple(SOURCE_TABLES.values()),
     "webhooks": (WebhookTable,),
+    "alerts": (AlertTable,),
 }
 _EXAMPLES = {"slot": "15m"}
 

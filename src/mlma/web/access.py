@@ -7,14 +7,16 @@ tells nothing but the id under which the log has the rest.
 import logging
 import re
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlma.web.errors import RefusedError, refusal
+from mlma.web.refused import answer
 from mlma.web.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -23,11 +25,11 @@ _SENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without it browsers do not tell whence a form comes
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -52,7 +54,7 @@ class Access:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                headers.update(_headers(scope["path"]))
                 headers["X-Request-ID"] = number
             await send(message)
 
@@ -65,7 +67,7 @@ class Access:
             log.exception("request %s failed", number)
             if status:
                 raise
-            await refusal(_unexpected(number))(scope, receive, told)
+            await _answer(scope, _unexpected(number))(scope, receive, told)
         finally:
             self._note(scope, status, perf_counter() - begun, number)
 
@@ -88,6 +90,21 @@ def _request_id(scope: Scope) -> str:
     """Return the id that the sender gave, where it is harmless, or a new one."""
     sent = Headers(scope=scope).get("x-request-id", "")
     return sent if _SENT_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def _headers(path: str) -> Mapping[str, str]:
+    """Return the headers of an answer: files of the pages are kept, and asked for again."""
+    cached = {"Cache-Control": "no-cache"} if path.startswith("/static/") else {}
+    return {**SECURITY_HEADERS, **cached}
+
+
+def _answer(scope: Scope, error: RefusedError) -> Response:
+    """Return the answer to what went wrong; where not even a page can be made, a document."""
+    try:
+        return answer(scope, error)
+    except Exception:
+        log.exception("the page that tells of an error failed, too")
+        return refusal(error)
 
 
 def _unexpected(number: str) -> RefusedError:

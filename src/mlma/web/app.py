@@ -14,15 +14,24 @@ from mlma.web.buckets import Buckets
 from mlma.web.descriptions import EVERY_ERROR, described, error_answers
 from mlma.web.errors import add_handlers
 from mlma.web.face import Desk
+from mlma.web.forms import StaleFormError
 from mlma.web.guard import ROW_PATHS, Guard, GuardSettings
 from mlma.web.key_metrics import Meters
+from mlma.web.pages import ROUTERS
+from mlma.web.pages.faults import add_page_handlers
+from mlma.web.people import people_of
+from mlma.web.pressed import Pressed
 from mlma.web.reading import ReadingRoom
 from mlma.web.routes import (
+    actions,
     cycles,
     decisions,
     evidence,
+    exclusions,
     incidents,
     ingest,
+    lab,
+    login,
     metrics,
     models,
     operations,
@@ -35,7 +44,7 @@ from mlma.web.uploads import Documents, UploadLimits, Uploads
 API = "/api/v1"
 _NOUNS = (
     *(ingest, streams, evidence, decisions, incidents, models, cycles, metrics),
-    operations,
+    *(operations, actions, exclusions, lab),
 )
 _TOLD = (
     "Rows of forecasts and actuals come in, verdicts and decisions are read here. "
@@ -61,13 +70,17 @@ def create_app(service: Service, *, metrics_open: bool = False) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = desk
+    app.state.desk, app.state.people = desk, people_of(service)
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=API, responses=EVERY_ERROR)
     app.include_router(probes.router, responses=error_answers(401, 403, 429))
     app.include_router(docs_page.router)
     app.openapi = lambda: described(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    for pages in (login.router, *ROUTERS):
+        app.include_router(pages)
     add_handlers(app)
+    add_page_handlers(app)
+    app.add_exception_handler(StaleFormError, login.stale_form)
     _add_layers(app, desk, metrics_open)
     return app
 
@@ -76,19 +89,23 @@ def _add_layers(app: FastAPI, desk: Desk, metrics_open: bool) -> None:
     """Put the layers around the routes, from the innermost outwards."""
     requests = desk.service.settings.server.requests_per_minute
     limits = GuardSettings(requests_per_minute=requests, metrics_open=metrics_open)
+    app.add_middleware(Pressed)
     app.add_middleware(Documents, uploads=desk.uploads, rows=ROW_PATHS)
-    app.add_middleware(Guard, keys=desk.service.keys, settings=limits)
+    app.add_middleware(Guard, keys=desk.service.keys, people=app.state.people, settings=limits)
     app.add_middleware(Access, telemetry=desk.telemetry, paths=_paths())
 
 
 def _paths() -> frozenset[str]:
     """Return all paths that there are."""
-    told = {API: _NOUNS, "": (probes, docs_page)}
+    told = {
+        API: [noun.router for noun in _NOUNS],
+        "": [probes.router, docs_page.router, login.router, *ROUTERS],
+    }
     return frozenset(
         f"{prefix}{route.path}"
-        for prefix, modules in told.items()
-        for module in modules
-        for route in module.router.routes
+        for prefix, routers in told.items()
+        for router in routers
+        for route in router.routes
         if isinstance(route, APIRoute)
     )
 

@@ -86,9 +86,10 @@ _KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 ROLES = {
-    "read": "a key of the role `read` or `engineer`",
-    "ingest": "a key of the role `ingest` or `engineer`",
-    "engineer": "a key of the role `engineer`",
+    "read": "a key of the role `read`, `engineer` or `admin`",
+    "ingest": "a key of the role `ingest`, `engineer` or `admin`",
+    "engineer": "a key of the role `engineer` or `admin`",
+    "admin": "a key of the role `admin`",
 }
 
 

@@ -25,8 +25,8 @@ async def openapi(request: Request) -> JSONResponse:
 
 @router.get("/")
 async def front() -> RedirectResponse:
-    """Lead whoever opens the address of the server to its documentation."""
-    return RedirectResponse("/docs")
+    """Lead whoever opens the address of the server to the fleet."""
+    return RedirectResponse("/fleet", 303)
 
 
 @router.get("/docs")

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from mlma.domain.incidents import UNFINISHED
 from mlma.domain.ledger import CycleInfo
 from mlma.domain.live import LiveSettings
 from mlma.domain.periods import instant_of, moment_of
 from mlma.service.bootstrap import Service
-from mlma.web.reading import ReadingRoom, alarmed, open_findings
+from mlma.web.reading import ReadingRoom
 from mlma.web.telemetry import Standing
 
 _CYCLES = 28
@@ -53,7 +54,7 @@ class KeyMetrics(BaseModel):
     streams: int = Field(description="Streams of the registry.")
     verdicts: dict[str, int] = Field(description="Streams of the newest cycle per verdict.")
     decisions: dict[str, int]
-    incidents: int = Field(description="Open findings, and streams that alarm or are escalated.")
+    incidents: int = Field(description="Incidents on the desk: those that are not resolved.")
     retrainings_per_cycle: float | None = Field(description="Mean of the last cycles.")
     false_alarms: FalseAlarms | None
     open_requests: int
@@ -88,12 +89,12 @@ class Meters:
             streams=len(room.names()),
             verdicts=told.get("verdicts", {}),
             decisions=told.get("decisions", {}),
-            incidents=self._incidents(newest[0]) if newest else 0,
+            incidents=len(room.store.incidents(states=UNFINISHED)),
             retrainings_per_cycle=sum(retrained) / len(retrained) if retrained else None,
             false_alarms=_false_alarms(told.get("audit")),
             open_requests=len(room.open_requests()),
             complete=None if status is None else status.complete,
-            lag_seconds=self._lag(),
+            lag_seconds=self.lag(),
             next_period=None if status is None else status.next_period,
             waits_for=None if status is None else status.waits_for,
             leads=self._service.scheduler.leads,
@@ -117,15 +118,12 @@ class Meters:
             open_requests=len(self._room.open_requests()),
             outbox=outbox,
             complete=None if facts.status is None else facts.status.complete,
-            lag_seconds=self._lag(),
+            lag_seconds=self.lag(),
             leads=self._service.scheduler.leads,
             store_bytes=self._size(),
         )
 
-    def _incidents(self, newest: CycleInfo) -> int:
-        return len(open_findings(newest.summary)) + len(alarmed(self._room.view(newest)))
-
-    def _lag(self) -> float:
+    def lag(self) -> float:
         """Return for how many seconds the next batch could have been judged, were it complete."""
         status = self._service.scheduler.facts.status
         if status is None or status.next_period is None:

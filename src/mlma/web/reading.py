@@ -23,10 +23,12 @@ from mlma.domain.verdicts import Decision, Evidence
 from mlma.library.result import evidence_frame
 from mlma.ports.store import Store
 from mlma.steps.show import shown
+from mlma.web.stream_sheet import StreamSheet, sheet_of
 
 Ints = NDArray[np.int64]
 
 _KEPT = 2
+_HEADS_KEPT = 6
 _MOST_CHUNKS = 64
 _AT_ONCE = 1000
 _FIGURES = ("forecasts", "benchmark", "version", "age")
@@ -45,6 +47,11 @@ class CycleView:
     info: CycleInfo
     rows: Ints
     records: NDArray[np.void]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Number of the cycle, and its revision."""
+        return self.info.cycle, self.info.revision
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -74,6 +81,8 @@ class ReadingRoom:
         self._names = pl.Series("unique_id", [], dtype=pl.String)
         self._tags: dict[str, dict[str, str]] = {}
         self._actions = 0
+        self._sheet: StreamSheet | None = None
+        self._heads: OrderedDict[tuple[int, int, int], list[CycleInfo]] = OrderedDict()
         self._views: OrderedDict[tuple[int, int], CycleView] = OrderedDict()
         self._lock = Lock()
 
@@ -102,6 +111,23 @@ class ReadingRoom:
         """Return the row of a stream; None = there is none of this name."""
         names = self.names()
         return None if (found := names.index_of(unique_id)) is None else int(found)
+
+    def newest_heads(self, limit: int) -> list[CycleInfo]:
+        """Return the newest heads, oldest first.
+
+        A batch that is judged anew takes all later ones with it, so that nothing has changed while
+        the newest head is the same.
+        """
+        newest = self.newest()
+        if newest is None:
+            return []
+        key = (newest.cycle, newest.revision, limit)
+        with self._lock:
+            if key not in self._heads:
+                self._heads[key] = self.store.cycles(newest_first=True, limit=limit)[::-1]
+                while len(self._heads) > _HEADS_KEPT:
+                    self._heads.popitem(last=False)
+            return self._heads[key]
 
     def newest(self) -> CycleInfo | None:
         """Return the head of the newest cycle; None = there was none yet."""
@@ -143,6 +169,15 @@ class ReadingRoom:
         """Return the newest cycle; None = there was none yet."""
         info = self.newest()
         return None if info is None else self.view(info)
+
+    def sheet(self) -> "StreamSheet":
+        """Return all streams as the newest cycle left them, ready to be filtered and sorted."""
+        view, names, tags = self.newest_view(), self.names(), self.tags()
+        key = (None if view is None else view.key, len(names), self._actions)
+        sheet = self._sheet
+        if sheet is None or sheet.key != key:
+            sheet = self._sheet = sheet_of(key, view, names, tags)
+        return sheet
 
     def starts(self, cycles: list[CycleInfo]) -> pl.Series:
         """Return the starts of the batches of some cycles: in UTC where the grid has a zone."""

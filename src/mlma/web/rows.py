@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlma.domain.incidents import IncidentKind, IncidentState
+
 
 class Row(BaseModel):
     """Base of the rows of listings."""
@@ -90,19 +92,81 @@ class DecisionRow(Row):
 
 
 class IncidentRow(Row):
-    """What is open: a finding about a group, or a stream that alarms or escalates."""
+    """Alarms with a common cause."""
 
-    kind: Literal["finding", "stream"]
-    scope: str = Field(description="`fleet`, tag=value, or the name of the stream.")
-    state: str
-    cycle: int
-    since: int | None = Field(description="Cycle in which the finding was opened.")
+    id: str
+    kind: IncidentKind
+    scope: str = Field(description="`fleet`, tag=value, the name of a stream, or `37 streams`.")
+    state: IncidentState
+    opened_cycle: int
+    opened_at: str
+    updated_cycle: int = Field(description="The last cycle in which its cause was seen.")
+    closed_cycle: int | None
+    closed_at: str | None
+    closed_by: str = Field(description="`agent` = the loss recovered by itself.")
+    snoozed_until: str | None
     streams: int
-    alarmed: int
+    stake: float = Field(description="Loss at stake in the newest batch.")
     effect: float | None
-    p_value: float | None
-    evidence: float | None
-    reason: str | None
+    cause: str
+    done: str
+    advice: str
+    suggests: list[str] = Field(description="Kinds of orders, the best first.")
+    changed: int = Field(description="Number of the last action on it; 0 = none.")
+    told: bool | None = Field(description="Whether an engineer said that the alarm was right.")
+
+
+class IncidentDetail(IncidentRow):
+    """An incident with its streams and what is behind its sentences."""
+
+    members: list[str] = Field(description="Names of its streams; of very many the first.")
+    evidence: dict[str, Any]
+
+
+class ActionRow(Row):
+    """Something that was done, by a person, a trainer or a plan."""
+
+    number: int
+    kind: str
+    at: str
+    by: str
+    why: str
+    cycle: int | None = Field(description="Carried out before this cycle; null = not yet.")
+    undone: bool
+    streams: int = Field(description="Streams that are named with it.")
+    selector: str | None = Field(description="Whom it was about, in words.")
+    order: dict[str, Any] = Field(description="The order, without its selector.")
+
+
+class ActionDetail(ActionRow):
+    """An action with all that was written down with it."""
+
+    payload: dict[str, Any]
+
+
+class ChangeRow(Row):
+    """One thing that an order changes."""
+
+    unique_id: str = Field(description="Empty = the whole fleet, an event or an incident.")
+    cycle: int | None
+    what: str
+    before: str
+    after: str
+
+
+class SpanRow(Row):
+    """A span that is left out of training."""
+
+    begins: str
+    ends: str = Field(description="The first moment after it.")
+
+
+class ExclusionRow(Row):
+    """What a stream's models should not be trained on."""
+
+    unique_id: str
+    train_from: str | None = Field(description="Before it the stream was another one.")
+    spans: list[SpanRow]
 
 
 class CycleRow(Row):
@@ -134,6 +198,12 @@ class RequestRow(Row):
     attempts: int
     error: str
     evidence: dict[str, Any]
+    kind: Literal["retrain", "restore"]
+    exclude: list[tuple[str, str]] = Field(description="Spans that are not to be trained on.")
+    train_from: str | None = Field(description="Before it the stream was another one.")
+    restores: int | None = Field(description="The former version that is to be live again.")
+    artefact: str = Field(description="What whoever trained it called its model.")
+    by: str = Field(description="Who asked; empty = the agent.")
 
 
 class DeliveryRow(Row):
@@ -181,9 +251,23 @@ class DecisionPage(BaseModel):
 
 
 class IncidentPage(BaseModel):
-    """What is open after the newest cycle; findings first."""
+    """Incidents, the newest first."""
 
     rows: list[IncidentRow]
+    next: str | None = _NEXT
+
+
+class ActionPage(BaseModel):
+    """Actions, by number."""
+
+    rows: list[ActionRow]
+    next: str | None = _NEXT
+
+
+class ExclusionPage(BaseModel):
+    """Streams of which something is left out."""
+
+    rows: list[ExclusionRow]
     next: str | None = _NEXT
 
 

@@ -89,7 +89,12 @@ def _json(page: Page) -> bytes:
 
 
 def _csv(page: Page) -> bytes:
-    return _disarmed(_told_times(page.frame)).write_csv().encode()
+    return as_csv(page.frame)
+
+
+def as_csv(frame: pl.DataFrame) -> bytes:
+    """Return a frame as CSV, times in ISO form, formulas disarmed."""
+    return _disarmed(_told_times(frame)).write_csv().encode()
 
 
 def _arrow(page: Page) -> bytes:

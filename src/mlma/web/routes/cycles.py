@@ -7,7 +7,9 @@ import polars as pl
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from mlma.agent.announcing import spans_document
 from mlma.domain.ledger import CycleInfo, Delivery, OpenRequest
+from mlma.domain.requests import compact
 from mlma.web.cursors import Paged, cursor
 from mlma.web.face import AtDesk
 from mlma.web.reading import ReadingRoom
@@ -43,6 +45,12 @@ _REQUEST: dict[str, Any] = {
     "attempts": pl.Int64,
     "error": pl.String,
     "evidence": pl.String,
+    "kind": pl.String,
+    "exclude": pl.String,
+    "train_from": pl.Datetime("us", "UTC"),
+    "restores": pl.Int64,
+    "artefact": pl.String,
+    "by": pl.String,
 }
 _DELIVERY: dict[str, Any] = {
     "id": pl.String,
@@ -137,7 +145,7 @@ def requests(
     shown = found[: paging.limit]
     following = cursor("requests", shown[-1][0]) if len(found) > paging.limit else None
     frame = pl.DataFrame([_request(*one) for one in shown], schema=_REQUEST, orient="row")
-    return table(request, Page(frame, following, ("evidence",)), form)
+    return table(request, Page(frame, following, ("evidence", "exclude")), form)
 
 
 def _request(number: int, one: OpenRequest) -> tuple[Any, ...]:
@@ -145,6 +153,8 @@ def _request(number: int, one: OpenRequest) -> tuple[Any, ...]:
     return (
         *(number, asked.id, asked.unique_id, asked.reason, asked.version, asked.cycle),
         *(asked.asked_at, one.status, one.attempts, one.error, document(asked.evidence)),
+        *(asked.kind, compact(spans_document(asked.exclude)), asked.train_from),
+        *(asked.restores, asked.artefact, asked.by),
     )
 
 

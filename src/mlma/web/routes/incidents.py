@@ -1,87 +1,112 @@
-"""`GET /api/v1/incidents`: what is open after the newest cycle, the common causes first."""
+"""`GET /api/v1/incidents`: what is on the desk, one row per common cause; and all of one."""
 
-from typing import Any
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-import numpy as np
 import polars as pl
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
-from numpy.typing import NDArray
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
 
+from mlma.domain.incidents import Incident, IncidentKind, IncidentState
 from mlma.web.cursors import Paged, cursor
+from mlma.web.descriptions import error_answers
+from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk
-from mlma.web.reading import CycleView, ReadingRoom, alarmed, open_findings
-from mlma.web.rows import IncidentPage
+from mlma.web.rows import IncidentDetail, IncidentPage
 from mlma.web.tables import Page, WantedFormat, table, table_answers
-
-Ints = NDArray[np.int64]
 
 router = APIRouter(tags=["incidents"])
 
+_AT_ONCE = 1_000
+
+
 _SCHEMA: dict[str, Any] = {
+    "id": pl.String,
     "kind": pl.String,
     "scope": pl.String,
     "state": pl.String,
-    "cycle": pl.Int64,
-    "since": pl.Int64,
+    "opened_cycle": pl.Int64,
+    "opened_at": pl.Datetime("us", "UTC"),
+    "updated_cycle": pl.Int64,
+    "closed_cycle": pl.Int64,
+    "closed_at": pl.Datetime("us", "UTC"),
+    "closed_by": pl.String,
+    "snoozed_until": pl.Datetime("us", "UTC"),
     "streams": pl.Int64,
-    "alarmed": pl.Int64,
+    "stake": pl.Float64,
     "effect": pl.Float64,
-    "p_value": pl.Float64,
-    "evidence": pl.Float64,
-    "reason": pl.String,
+    "cause": pl.String,
+    "done": pl.String,
+    "advice": pl.String,
+    "suggests": pl.String,
+    "changed": pl.Int64,
+    "told": pl.Boolean,
 }
-_FROM_FINDING = ("scope", "state", "since", "streams", "alarmed", "effect", "p_value", "evidence")
 
 
 @router.get("/incidents", responses=table_answers(IncidentPage), response_class=Response)
-def incidents(request: Request, at: AtDesk, form: WantedFormat, paging: Paged) -> Response:
-    """List open findings about groups, then streams that alarm or are escalated."""
-    asked = paging.place("incidents", 3)
-    newest = at.room.newest() if asked is None else at.room.info(asked[0], asked[1])
-    if newest is None:
-        return table(request, Page(pl.DataFrame(schema=_SCHEMA)), form)
-    view = at.room.view(newest)
-    page = _page(at.room, view, 0 if asked is None else asked[2], paging.limit)
-    return table(request, page, form)
+def incidents(
+    request: Request,
+    *,
+    at: AtDesk,
+    form: WantedFormat,
+    paging: Paged,
+    state: Annotated[
+        list[IncidentState] | None,
+        Query(max_length=20, description="States that are wanted; absent = all."),
+    ] = None,
+    kind: Annotated[
+        list[IncidentKind] | None,
+        Query(max_length=20, description="Kinds that are wanted; absent = all."),
+    ] = None,
+) -> Response:
+    """List incidents, those of the newest cycle first, and of one cycle the largest stake first."""
+    (start,) = paging.place("incidents", 1) or (0,)
+    found: list[Incident] = []
+    following = None
+    for place, one in _from(at.service.store, state, start):
+        if kind and one.kind not in kind:
+            continue
+        if len(found) == paging.limit:
+            following = cursor("incidents", place)
+            break
+        found.append(one)
+    frame = pl.DataFrame([_row(one) for one in found], schema=_SCHEMA, orient="row")
+    return table(request, Page(frame, following, documents=("suggests",)), form)
 
 
-def _page(room: ReadingRoom, view: CycleView, start: int, limit: int) -> Page:
-    """Return incidents from number ``start`` on: findings come before streams."""
-    findings = open_findings(view.info.summary)
-    at = alarmed(view)
-    total = len(findings) + len(at)
-    told = pl.DataFrame(
-        [_of_finding(one, view.info.cycle) for one in findings[start : start + limit]],
-        schema=_SCHEMA,
-    )
-    first = max(start - len(findings), 0)
-    single = _of_streams(room, view, at[first : first + limit - len(told)])
-    stop = start + limit
-    head = view.info
-    following = cursor("incidents", head.cycle, head.revision, stop) if stop < total else None
-    return Page(pl.concat([told, single]), following)
+@router.get("/incidents/{id}", response_model=IncidentDetail, responses=error_answers(404))
+def incident(
+    at: AtDesk, id: Annotated[str, Path(max_length=200, description="Id of the incident.")]
+) -> Response:
+    """Tell an incident with its streams and its evidence."""
+    found = at.service.store.incidents(ids=[id])
+    if not found:
+        raise RefusedError(404, f"There is no incident `{id[:200]}`.", column="id")
+    names = at.room.names()
+    row = dict(zip(_SCHEMA, _row(found[0]), strict=True))
+    moments = {
+        name: None if row[name] is None else row[name].isoformat()
+        for name in ("opened_at", "closed_at", "snoozed_until")
+    }
+    told = {
+        **row,
+        **moments,
+        "suggests": list(found[0].suggests),
+        "members": [names[one] for one in found[0].members if one < len(names)],
+        "evidence": dict(found[0].evidence),
+    }
+    return JSONResponse(told)
 
 
-def _of_finding(one: dict[str, Any], cycle: int) -> dict[str, Any]:
-    told = {name: one.get(name) for name in _FROM_FINDING}
-    return {"kind": "finding", "cycle": cycle, "reason": None, **told}
+def _from(store: Any, states: Any, start: int) -> Iterator[tuple[int, Incident]]:
+    """Yield incidents and their places, from a place on."""
+    while some := store.incidents(states=states, start=start, limit=_AT_ONCE):
+        yield from enumerate(some, start=start)
+        start += len(some)
 
 
-def _of_streams(room: ReadingRoom, view: CycleView, at: Ints) -> pl.DataFrame:
-    alarm = view.records["alarm"][at].astype(np.int64)
-    return view.frame(at).select(
-        kind=pl.lit("stream"),
-        scope=room.names().gather(view.rows[at]),
-        state=pl.when(pl.col("decision") == "escalate")
-        .then(pl.lit("escalated"))
-        .otherwise(pl.lit("alarm")),
-        cycle=pl.lit(view.info.cycle, dtype=pl.Int64),
-        since=pl.lit(None, dtype=pl.Int64),
-        streams=pl.lit(1, dtype=pl.Int64),
-        alarmed=pl.Series(alarm),
-        effect="effect",
-        p_value="p_value",
-        evidence="evidence",
-        reason="reason",
-    )
+def _row(one: Incident) -> tuple[Any, ...]:
+    made = {**{name: getattr(one, name) for name in _SCHEMA}, "suggests": json.dumps(one.suggests)}
+    return tuple(made.values())

@@ -43,6 +43,10 @@ class Outcome(BaseModel):
     error: str = Field("", max_length=10_000, description="Why it failed.")
     why: str = Field("", max_length=10_000, description="Why it was trained, for the record.")
     held_out: HeldOutLosses | None = None
+    artefacts: dict[StreamName, Annotated[str, Field(max_length=2_000)]] | None = Field(
+        None,
+        description="What the new models are called, by stream: a roll-back asks for them again.",
+    )
 
 
 class Recorded(BaseModel):
@@ -70,7 +74,16 @@ def deployed(request: Request, at: AtDesk, outcome: Outcome) -> Recorded:
             )
         return Recorded(action=live.failed(names, outcome.error, requests=requests, by=by))
     held_out = None if outcome.held_out is None else _losses(outcome.held_out, names)
-    action = live.deployed(names, held_out, requests=requests, by=by, why=outcome.why)
+    called = outcome.artefacts or {}
+    if others := set(called) - set(names):
+        raise RefusedError(
+            422,
+            f"`artefacts` tells of streams that are not in `unique_ids`: {min(others)[:200]}.",
+            column="artefacts",
+        )
+    action = live.deployed(
+        names, held_out, requests=requests, artefacts=called, by=by, why=outcome.why
+    )
     at.service.poke()
     return Recorded(action=action)
 

@@ -11,9 +11,11 @@ from mlma.domain.ledger import CycleInfo, Event
 from mlma.web.descriptions import error_answers
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, sender
+from mlma.web.routes import alerts
 from mlma.web.routes.models import Recorded, StreamName
 
 router = APIRouter(tags=["operations"])
+router.include_router(alerts.router)
 
 _YEARS = (1990, 2199)
 _LABEL = r"^[^=\x00-\x1f\x7f]+$"
