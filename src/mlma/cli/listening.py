@@ -97,12 +97,15 @@ def run(settings: Settings) -> None:
     """
     from mlma.service.bootstrap import build
     from mlma.web.app import create_app
+    from mlma.web.warming import kept_warm
 
     with bound(settings.server.host, settings.server.port) as listener, Signals().heard() as heard:
         service = build(settings)
         try:
             service.start()
-            config = configured(create_app(service))
-            Server(config, heard, address_of(listener)).run(sockets=[listener])
+            app = create_app(service)
+            with kept_warm(app):
+                server = Server(configured(app), heard, address_of(listener))
+                server.run(sockets=[listener])
         finally:
             service.stop()

@@ -4,7 +4,7 @@ Takes an incident and the store, gives its timeline.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlma.domain.incidents import BY_ITSELF, WITHDRAWN, Incident
@@ -28,6 +28,8 @@ class Moment:
         number of the action; None = it is none.
     tone
         ``open``, ``closed``, ``person`` or ``agent``.
+    live
+        versions that went live with it; 0 = it was something else.
     """
 
     at: datetime
@@ -37,6 +39,7 @@ class Moment:
     cycle: int | None = None
     action: int | None = None
     tone: str = "agent"
+    live: int = 0
 
 
 def story(at: Desk, one: Incident) -> list[Moment]:
@@ -51,7 +54,22 @@ def story(at: Desk, one: Incident) -> list[Moment]:
         )
         closed = Moment(one.closed_at, "Closed", "the agent", why, one.closed_cycle, tone="closed")
         moments.append(closed)
-    return sorted(moments, key=lambda moment: moment.at)
+    return _together(sorted(moments, key=lambda moment: moment.at))
+
+
+def _together(moments: Sequence[Moment]) -> list[Moment]:
+    """Return moments in which one after the other version went live as one."""
+    made: list[Moment] = []
+    for moment in moments:
+        before = made[-1] if made else moment
+        if made and before.live and moment.live:
+            live = before.live + moment.live
+            until = f"until cycle {moment.cycle}" if moment.cycle else "and some count from now on"
+            what = f"{live:,} new versions went live"
+            made[-1] = replace(before, what=what, why=until, live=live)
+        else:
+            made.append(moment)
+    return made
 
 
 def _by_people(at: Desk, one: Incident) -> list[Moment]:
@@ -104,6 +122,7 @@ def _by_trainers(at: Desk, one: Incident) -> list[Moment]:
             "the trainer",
             actions[0].why if key[0] == "failed" else "",
             key[1],
+            live=counts[key] if key[0] == "deployed" else 0,
         )
         for key, actions in ended.items()
     ]

@@ -46,7 +46,19 @@ def filled(at: Desk, kind: str, typed: Typed) -> dict[str, list[str]]:
         made = typed_of(Declare(event=event), zone_of(at)) | made
     if kind in _SPANS and _small(cycle := first(typed, "cycle")):
         made = _span_of_cycles(at, _SPANS[kind], int(cycle), int(cycle)) | made
+    for field in form.fields:
+        if field.type == "moment" and field.name in made:
+            made[field.name] = [_local(at, text) for text in made[field.name]]
     return {field.name: [field.default] for field in form.fields if field.default} | made
+
+
+def _local(at: Desk, text: str) -> str:
+    """Return a moment with a zone as the fleet's clock shows it; other text as it is."""
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if told.tzinfo is None else on_the_clock(told, zone_of(at))
 
 
 def _incident(at: Desk, id: str) -> Incident | None:
