@@ -53,7 +53,7 @@ def test_a_demo_that_is_ended_leaves_no_process_and_no_folder(tmp_path):
         "serve-demo", "--streams", 8, "--days", 300, cwd=tmp_path, TMPDIR=str(tmp_path)
     )
     try:
-        address = process.stdout.readline().split()[-1].removesuffix("/docs")
+        address = process.stdout.readline().split()[-1].removesuffix("/fleet")
         assert httpx.get(f"{address}/health", trust_env=False).status_code == 200
         until = time.monotonic() + 60
         while not process.stdout.readline().startswith("2024") and time.monotonic() < until:

@@ -20,6 +20,7 @@ from mlma.library.live_demo.platform import DeliveryPlatform
 from mlma.library.live_demo.play import Diary
 from mlma.library.live_demo.training import fit
 from mlma.ports.store import Store
+from mlma.steps.labour import played_labour
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,6 +76,10 @@ class Outcome:
         those for an alarm of a stream in which nothing had broken by then.
     expected_false
         false re-trainings that the dial of the policy promises: one in 1,000 streams and a week.
+    incidents, on_the_desk
+        that were opened, and those that still wait for a person.
+    minutes
+        of a person that they would take, per 1,000 streams and week.
     fleet_gain, broken_gain
         loss saved by re-training, relative to the first models; of all streams and days, and of
         broken streams since their break.
@@ -100,6 +105,9 @@ class Outcome:
     expected_false: float
     failed: int
     findings: int
+    incidents: int
+    on_the_desk: int
+    minutes: float
     fleet_gain: float
     broken_gain: float | None
     cycles: int
@@ -273,7 +281,12 @@ def _ledger(plan: Plan, platform: DeliveryPlatform, store: Store) -> dict[str, A
         streams, evidence = store.evidence(info.cycle)
         judged[rows[streams], info.period - first] = np.maximum(evidence["n"], 0)
     proofs = list(verified(store, settings))
+    incidents = store.incidents()
+    labour = played_labour(incidents, plan.streams, plan.days / 7)
     return {
+        "incidents": len(incidents),
+        "on_the_desk": sum(one.unfinished for one in incidents),
+        "minutes": labour.minutes_per_1000_week,
         "revisions": sum(info.revision for info in cycles),
         "store_bytes": store.facts().get("bytes"),
         "lost": int(np.abs(there - judged).sum()),

@@ -66,7 +66,7 @@ def run(plan: Plan, place: Place, show: Display, done: Callable[[Outcome], None]
     with ended_by_signals(), _folder(place) as folder:
         (folder / "mlma.toml").write_text(_configuration(place, folder))
         with serving(folder, place.store) as server, threadpool_limits(1):
-            show.say(f"The server answers at {server.address}/docs")
+            show.say(f"The desk of the engineer is at {server.address}/fleet")
             made = _played(plan, place, folder, server, show)
             show.end()
             done(made)
@@ -102,7 +102,7 @@ def _played(plan: Plan, place: Place, folder: Path, server: Server, show: Displa
 
 def _kept(server: Server, show: Display) -> None:
     """Wait until somebody ends it."""
-    show.say(f"Look around at {server.address}/docs; Ctrl-C ends it")
+    show.say(f"Look around at {server.address}/fleet; Ctrl-C ends it")
     try:
         while True:
             server.check()

@@ -107,6 +107,11 @@ def summary(made: Outcome) -> list[tuple[str, str]]:
         ),
         ("Loss against never", f"{_saved(made.fleet_gain)}{broken}"),
         ("Findings", f"{made.findings} about groups of streams"),
+        (
+            "For a person",
+            f"{made.incidents} incidents, {made.on_the_desk} still on the desk; "
+            f"{made.minutes:.1f} minutes per 1,000 streams and week",
+        ),
         ("Cycles", f"{made.cycles}; {made.revisions} revisions for late and corrected actuals"),
         (
             "Rows",
