@@ -194,7 +194,7 @@ def test_without_a_trainer_a_retraining_says_who_has_to_do_it(tmp_path, judged):
 
 def test_a_budget_tells_what_it_is_and_what_it_will_be(at):
     made = at.look(SetBudget(per_cycle=0))
-    assert made.sentence == "Sets the budget to 0 re-trainings per cycle; it is no limit."
+    assert made.sentence == "Sets the budget to 0 re-trainings per cycle; before: no limit."
     assert made.warnings
     at.order(SetBudget(per_cycle=3))
     assert at.desk.standing().budget == 3

@@ -180,7 +180,7 @@ def budget(order: SetBudget, known: Known) -> Draft:
     before, after = _limit(known.standing.budget), _limit(order.per_cycle)
     warnings = ["Nothing is re-trained with a budget of 0."] if order.per_cycle == 0 else []
     return Draft(
-        sentence=f"Sets the budget to {after}; it is {before}.",
+        sentence=f"Sets the budget to {after}; before: {before}.",
         named=False,
         changes=[] if before == after else [Change("", None, "budget", before, after)],
         counts={},
