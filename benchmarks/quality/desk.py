@@ -41,7 +41,7 @@ from mlma.domain.rows import LossRows
 from mlma.domain.settings import MLMA, policy_from
 from mlma.steps.trace import Traces
 from quality.desk_score import HEAD, Opened, Played, cause_of, figures, line, line_of, missed
-from quality.desk_world import DAYS, HELD_OUT, NEVER, World, world
+from quality.desk_world import DAYS, HELD_OUT, World, world
 
 Ints = NDArray[np.int64]
 
@@ -167,7 +167,7 @@ def play(truth: World, policy: str) -> Played:
     """Return what came of a fleet in its 26 weeks and the four before them."""
     began = time.perf_counter()
     desk, played = Desk(truth, policy), Played(truth)
-    played.on_desk = np.full(truth.n, NEVER)
+    played.on_desk = np.full(truth.n, -1)
     for day in range(DAYS):
         changed, alarms = desk.live(day)
         played.alarms += alarms
@@ -178,8 +178,9 @@ def play(truth: World, policy: str) -> Played:
             rows = np.flatnonzero(getattr(desk.traces, column) == code_of(one.id))
             rows = rows if one.kind != "trainer" else np.array(one.members, dtype=np.int64)
             made.members, made.incident = np.union1d(made.members, rows), one
-        told = (desk.traces.cause != 0) & (played.on_desk == NEVER)
-        played.on_desk[told] = day
+        # Being hit by a shock of the fleet is no telling of a break of one's own.
+        own = [code_of(one.id) for one in desk.known.values() if one.kind in ("group", "model")]
+        played.on_desk[np.isin(desk.traces.cause, own)] = day
     played.retrained = sum(len(one) for one in truth.healed)
     times = np.array(desk.times) * 1000
     played.slowest_ms, played.mean_ms = float(times.max()), float(times.mean())

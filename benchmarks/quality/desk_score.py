@@ -50,7 +50,12 @@ class Opened:
 
 @dataclass
 class Played:
-    """What came of one fleet."""
+    """What came of one fleet.
+
+    on_desk
+        ``(n_streams,)``, the last day on which a stream was part of an incident of its own or of
+        its group; -1 = none.
+    """
 
     truth: World
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -174,7 +179,7 @@ def _told(played: Played, before: int) -> dict[str, float]:
         row = int(one.rows[0])
         if row in cured:
             healed += 1
-        elif one.begins <= played.on_desk[row] < NEVER:
+        elif one.begins <= played.on_desk[row]:
             desk += 1
         else:
             missed += 1

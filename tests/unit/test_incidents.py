@@ -254,9 +254,23 @@ def test_a_trouble_that_a_shock_lifts_is_not_past_help_for_that():
     assert not fleet.known
     high = dict.fromkeys(range(40), 1.6)
     for day in range(4):
-        fleet.day(findings=[finding("fleet", 57, "open" if day else "opened", n=40)], loss=high)
+        said = {"loss": high, "common": dict.fromkeys(range(40), np.log(1.5) / 0.1)}
+        fleet.day(findings=[finding("fleet", 57, "open" if day else "opened", n=40)], **said)
     fleet.days(20, loss={3: 1.08})
     assert {one.kind for one in fleet.known.values()} == {"fleet"}
+
+
+def test_a_break_before_a_shock_of_the_fleet_is_told_for_itself():
+    fleet = Fleet()
+    fleet.days(20)
+    fleet.day(**hit([3]))
+    fleet.days(20, **degraded([3]))
+    said = hit(range(40))
+    said["alarm"][3] = 0
+    fleet.day(findings=[finding("fleet", 41, "opened", n=40)], **said)
+    assert fleet.members(fleet.open[0]) == [0, 1, 2, *range(4, 40)]
+    fleet.days(40, **degraded([3]))
+    assert [(one.kind, one.scope) for one in fleet.open] == [("model", "shop 003")]
 
 
 def test_a_stream_past_help_joins_the_incident_of_its_city_where_that_lasts():

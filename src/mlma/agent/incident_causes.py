@@ -14,7 +14,7 @@ from mlma.agent.incident_sheet import Sheet, by_person, code_of
 from mlma.domain.groups import FLEET
 from mlma.domain.incidents import BY_ITSELF, Incident
 from mlma.domain.verdicts import Decision
-from mlma.steps.follow import WINDOW, faulty, holed, unhealed
+from mlma.steps.follow import faulty, holed, unhealed
 from mlma.steps.group import MOST, SAME, Spot, clusters, members_of, scopes
 
 Ints = NDArray[np.int64]
@@ -169,7 +169,11 @@ def _take_in(sheet: Sheet, incident: Incident, spot: Spot) -> None:
     """Make what is hit members of an incident, unless another one has them."""
     told = _finding(sheet, spot.scope)
     if sheet.takes(incident):
-        sheet.join(incident, np.flatnonzero(spot.hit & (sheet.traces.cause == 0)))
+        # A trouble that is older than a shock of the fleet is a cause of its own.
+        older = (spot.scope == FLEET) & (
+            sheet.traces.batches > sheet.cycle - incident.opened_cycle + sheet.patience.linger
+        )
+        sheet.join(incident, np.flatnonzero(spot.hit & (sheet.traces.cause == 0) & ~older))
     known = sheet.desk[incident.id]
     best = spot.scope == known.scope or "last" not in known.evidence
     changed: dict[str, Any] = {"last": sheet.cycle}
@@ -323,16 +327,6 @@ def _close_holes(sheet: Sheet) -> None:
 # Models that re-training does not help.
 
 
-def _shaken(sheet: Sheet) -> Bools:
-    """Return which streams had a common rise lately: it is in their mean rise, hit or not."""
-    shaken = np.zeros(len(sheet.traces), dtype=np.bool_)
-    for one in sheet.desk.values():
-        lately = sheet.cycle - one.evidence.get("last", -sheet.cycle) <= 2 * WINDOW
-        if one.kind in ("fleet", "group") and lately:
-            shaken |= members_of(one.scope, sheet.groups)
-    return shaken
-
-
 def _left_over(sheet: Sheet, left: Bools) -> Bools:
     """Let streams join the incident of a group most of which is not back; return the others."""
     for one in list(sheet.unfinished("fleet", "group")) if left.any() else ():
@@ -352,7 +346,7 @@ def model(sheet: Sheet) -> None:
     escalated[sheet.at] = sheet.seen.decision == Decision.ESCALATE
     waits = {one.request.unique_id for one in sheet.view.outstanding} if sheet.newest else set()
     left = (unhealed(traces, sheet.patience) | escalated) & (traces.cause == 0) & sheet.there
-    left = _left_over(sheet, left & (escalated | ~_shaken(sheet)))
+    left = _left_over(sheet, left)
     rows = np.flatnonzero(left)
     rows = rows[[sheet.view.names[row] not in waits for row in rows.tolist()]] if waits else rows
     for scope in scopes(rows, sheet.there, sheet.groups) if len(rows) else ():

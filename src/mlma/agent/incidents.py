@@ -42,7 +42,6 @@ from mlma.agent.incident_trainer import trainer
 from mlma.agent.incident_words import told
 from mlma.domain.incidents import BY_ITSELF, WITHDRAWN, Incident
 from mlma.domain.ledger import CycleEntry
-from mlma.steps.follow import WINDOW
 from mlma.steps.trace import Patience, Traces, columns_of, traces_of
 
 __all__ = ["DeskView", "LaidOut", "columns_of", "incidents_after", "known_since", "traces_of"]
@@ -58,7 +57,7 @@ class LaidOut:
 
 def known_since(cycle: int) -> int:
     """Return since which cycle touched incidents have to be known, to lay out this one."""
-    return max(0, cycle - max(Patience().linger, 2 * WINDOW) - 1)
+    return max(0, cycle - Patience().linger - 1)
 
 
 def incidents_after(

@@ -128,6 +128,7 @@ def _with_losses(own: Traces, seen: Seen) -> Traces:
     with np.errstate(divide="ignore", invalid="ignore"):
         rise = np.clip(np.log(seen.loss) - usual, -LARGEST_RISE, LARGEST_RISE)
     counts = trouble & told & np.isfinite(rise)
+    alone = rise - seen.common * np.nan_to_num(seen.spread)
     zero = np.int16(0)
     averaged = np.where(newer, zero, own.averaged)
     calm = np.where(newer | seen.hit, zero, own.calm)
@@ -136,7 +137,7 @@ def _with_losses(own: Traces, seen: Seen) -> Traces:
     return replace(
         own,
         version=version,
-        excess=_mean(own.excess, averaged, rise, counts),
+        excess=_mean(own.excess, averaged, alone, counts),
         settled=_mean(own.settled, calm, rise, eases),
         calm=_more(calm, eases),
         noise=np.where(np.isfinite(seen.spread), seen.spread, own.noise).astype(np.float32),

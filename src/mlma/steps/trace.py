@@ -70,12 +70,13 @@ class Traces(Columns):
         ``(n, 7) float32``, log loss that the reference expected of a batch of each class of the
         calendar, last time it was healthy; NaN = never.
     excess, noise
-        float32, mean rise of log losses above it since the alarm or the newest version, and
-        standard error of one batch.
+        float32, mean rise of log losses above it since the alarm or the newest version, less what
+        its groups have in common; and standard error of one batch.
     averaged
         int16, batches in that mean.
     settled, calm
-        float32 and int16, the same mean and its batches since the last degraded one, too.
+        float32 and int16, mean rise, common part included, and its batches since the last
+        degraded one or the newest version.
     batches, quiet
         int16, batches since the first alarm of a trouble, -1 = none; and since the last alarm.
     alarms, asked, fits
@@ -168,6 +169,8 @@ class Seen(Columns):
 
     reference
         log of the loss that is expected; NaN = none.
+    common
+        rise that a stream's groups have in common, in standard errors of a batch; 0 = none.
     aside
         bool, the batch does not count: it is excluded, or in an event that is muted.
     """
@@ -177,6 +180,7 @@ class Seen(Columns):
     loss: Floats
     reference: Floats
     spread: Floats
+    common: Floats
     calendar: Ints
     version: Ints
     alarm: Bools
@@ -205,6 +209,7 @@ def seen_of(evidence: NDArray[np.void], muted: Bools) -> Seen:
         loss=evidence["loss"].astype(np.float64),
         reference=evidence["reference_log"].astype(np.float64),
         spread=evidence["spread"].astype(np.float64),
+        common=np.maximum(np.nan_to_num(evidence["common"].astype(np.float64)), 0.0),
         calendar=evidence["calendar"].astype(np.int64),
         version=evidence["version"].astype(np.int64),
         alarm=evidence["alarm"].astype(np.bool_),

@@ -47,14 +47,17 @@ def story(at: Desk, one: Incident) -> list[Moment]:
     opened = Moment(one.opened_at, "Opened", "the agent", one.cause, one.opened_cycle, tone="open")
     moments = [opened, *_by_people(at, one), *_by_trainers(at, one)]
     if one.closed_at is not None and one.closed_by in {BY_ITSELF, WITHDRAWN, ""}:
-        why = (
-            "judged anew, the batch no longer shows it"
-            if one.closed_by == WITHDRAWN
-            else "the cause went away"
+        closed = Moment(
+            one.closed_at, "Closed", "the agent", _why_closed(one), one.closed_cycle, tone="closed"
         )
-        closed = Moment(one.closed_at, "Closed", "the agent", why, one.closed_cycle, tone="closed")
         moments.append(closed)
     return _together(sorted(moments, key=lambda moment: moment.at))
+
+
+def _why_closed(one: Incident) -> str:
+    if one.closed_by == WITHDRAWN:
+        return "judged anew, the batch no longer shows it"
+    return "the cause went away"
 
 
 def _together(moments: Sequence[Moment]) -> list[Moment]:
