@@ -64,6 +64,10 @@ bench: $(VENV)/.dev ## Measure; prints the tables of docs/validation.md.
 	$(BIN)/python benchmarks/speed/live_cycle.py
 	$(BIN)/python benchmarks/speed/store_forms.py
 	$(BIN)/python benchmarks/speed/http_cost.py
+	$(BIN)/python benchmarks/quality/desk.py
+	$(BIN)/python benchmarks/speed/pages.py
+	$(BIN)/python benchmarks/speed/bulk_orders.py
+	$(BIN)/python benchmarks/speed/lab.py
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind.
