@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from http_client import lived, names, serving, settings
+from mlma.service.entries import AlertTable
 
 HERE = {"Host": "127.0.0.1"}
 CHECKS = [
@@ -62,7 +63,8 @@ def api():
         server={"max_body": "1MiB", "requests_per_minute": 0},
         webhooks=[{"name": "desk", "url": "http://127.0.0.1:9/hook", "allow_private": True}],
     )
-    with serving(told) as (client, service):
+    alert = AlertTable(name="on-call", url="json://127.0.0.1:9/hook")
+    with serving(told.model_copy(update={"alerts": (alert,)})) as (client, service):
         lived(client, 12, names(9), broken=names(2), since=9)
         service.live.tag({"city": {"stream 0": "Ghent"}})
         service.start()
@@ -72,10 +74,11 @@ def api():
 GETS = (
     *("streams", "evidence", "decisions", "incidents", "models", "requests", "deliveries"),
     *("cycles", "metrics", "actions", "actions/{number}", "incidents/{id}", "exclusions"),
+    *("lab", "lab/{id}"),
 )
 POSTS = (
     *("forecasts", "actuals", "benchmarks", "models", "tags", "clock", "cycle", "webhooks/test"),
-    *("actions", "actions/{number}/undo"),
+    *("actions", "actions/{number}/undo", "alerts/test", "lab", "lab/{id}/cancel"),
 )
 OPERATIONS = [
     *(("GET", f"/api/v1/{noun}") for noun in GETS),

@@ -166,6 +166,17 @@ def test_the_token_of_a_form_is_that_of_its_session_and_person(made):
     assert not made.fitted(token, "user:bob")
 
 
+def test_no_two_tokens_are_alike_and_no_part_of_one_fits_another(made):
+    first, second = (made.token("user:ann", "s1") for _ in range(2))
+    assert not {*first.split(".")} & {*second.split(".")}
+    assert made.fits(first, "user:ann", "s1")
+    assert made.fits(second, "user:ann", "s1")
+    mixed = ".".join([first.split(".")[0], *second.split(".")[1:]])
+    assert not made.fits(mixed, "user:ann", "s1")
+    assert not made.fitted(mixed, "user:ann")
+    assert not made.fits(f"{first.split('.')[0]}x.{first.split('.', 1)[1]}", "user:ann", "s1")
+
+
 @pytest.mark.parametrize("wrong", ["", ".", "é", "\ud800", "0" * 64, "0" * 64 + "." + "0" * 64])
 def test_what_is_no_token_fits_nobody(made, wrong):
     assert not made.fits(wrong, "user:ann", "s1")

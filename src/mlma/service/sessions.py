@@ -26,6 +26,7 @@ LONGEST = timedelta(days=30)
 _RENEWED_AFTER = 20  # a session is renewed once a twentieth of its lifetime is over
 _LOOK_AGAIN = 2.0  # seconds
 _SIGNED = {"digest_method": sha256}
+_SALT = 16
 
 
 class Memory(Protocol):
@@ -165,21 +166,30 @@ class Sessions:
         return max(int(min(self._lifetime.total_seconds(), left)), 1)
 
     def token(self, whose: str, number: str) -> str:
-        """Return the token of a form that somebody sends within a session."""
-        return f"{self._mac(whose, '')}.{self._mac(whose, number)}"
+        """Return the token of a form that somebody sends within a session.
+
+        No two are alike: pages come compressed, and from the lengths of many with the same token
+        one could guess it.
+        """
+        salt = secrets.token_hex(_SALT)
+        return f"{salt}.{self._mac(salt, whose, '')}.{self._mac(salt, whose, number)}"
 
     def fits(self, token: str, whose: str, number: str) -> bool:
         """Return whether a form was made within this session."""
-        told = token.encode("utf-8", "replace")
-        return hmac.compare_digest(told, self.token(whose, number).encode())
+        salt, _, rest = token.partition(".")
+        made = f"{self._mac(salt, whose, '')}.{self._mac(salt, whose, number)}"
+        return hmac.compare_digest(_raw(rest), made.encode())
 
     def fitted(self, token: str, whose: str) -> bool:
         """Return whether a form was made for the same person, within whatever session."""
-        told = token.partition(".")[0].encode("utf-8", "replace")
-        return hmac.compare_digest(told, self._mac(whose, "").encode())
+        salt, _, rest = token.partition(".")
+        return hmac.compare_digest(
+            _raw(rest.partition(".")[0]), self._mac(salt, whose, "").encode()
+        )
 
-    def _mac(self, whose: str, number: str) -> str:
-        return hmac.new(self._key(), f"form\n{whose}\n{number}".encode(), sha256).hexdigest()
+    def _mac(self, salt: str, whose: str, number: str) -> str:
+        told = _raw(f"form\n{salt}\n{whose}\n{number}")
+        return hmac.new(self._key(), told, sha256).hexdigest()
 
     def _bound(self, mark: str) -> str:
         """Return a mark that tells nothing of the hash that it comes from."""
@@ -194,6 +204,10 @@ class Sessions:
         return URLSafeTimedSerializer(
             self._key(), salt="mlma.session.1", signer=self._signer, signer_kwargs=_SIGNED
         )
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _timed(sessions: Sessions) -> type[TimestampSigner]:

@@ -31,6 +31,7 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",  # without it browsers do not tell whence a form comes
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",  # who opened a page of ours learns nothing of it
     "Cache-Control": "no-store",
 }
 

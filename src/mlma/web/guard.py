@@ -30,9 +30,14 @@ OPEN_FOLDER = "/static/"
 ROW_PATHS = frozenset(f"/api/v1/{kind}" for kind in KINDS)
 INGEST_PATHS = ROW_PATHS | {"/api/v1/models"}
 ADMIN_PATHS = frozenset({"/api/v1/clock", "/api/v1/webhooks/test", "/api/v1/alerts/test"})
+ADMIN_PAGES = frozenset({"/alerts"})
 FAILURES_PER_MINUTE = 10
 
+LARGE, LARGE_PER_MINUTE = 64 * 2**10, 30
+"""Bytes of a large form, and how many an address may send a minute that nobody is known at."""
+
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FRAMES = frozenset({"iframe", "frame", "object", "embed", "fencedframe"})
 _HINT = "Authorization: Bearer mlma_..."
 
 
@@ -57,6 +62,8 @@ def needed(method: str, path: str) -> Right | None:
     """
     if path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
         return None
+    if path in ADMIN_PAGES:
+        return "admin"
     if method in _LOOKS:
         return "read"
     if path in ADMIN_PATHS:
@@ -73,6 +80,7 @@ class Guard:
         self._app, self._keys, self._people, self._settings = app, keys, people, settings
         self._calls = Buckets(settings.requests_per_minute)
         self._failures = Buckets(settings.failures_per_minute)
+        self._large = Buckets(LARGE_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or refuse it."""
@@ -109,13 +117,15 @@ class Guard:
         if not looks:
             _refuse_other_sites(headers)
         right = needed(scope["method"], path)
+        if looks and right:
+            _refuse_embedding(headers)
         if path == "/metrics" and self._settings.metrics_open:
             right = None
         person = self._person(scope, headers, session, right)
         who = person.who if person else address_of(scope)
         scope["state"] |= {"key": who, "person": person}
         if is_page(path) and not (looks or person):
-            _refuse_large(headers)
+            self._refuse_large(headers, who)
         if (right or path in DOORS) and (wait := self._calls.take(who)):
             raise _too_many(
                 f"More than {self._settings.requests_per_minute} requests a minute.", wait
@@ -125,6 +135,21 @@ class Guard:
         if right and person:
             check_may(person, right)
             _check_meant(scope, person)
+
+    def _refuse_large(self, headers: Headers, address: str) -> None:
+        """Refuse what somebody who is not known sends, where it is more than a form.
+
+        Forms are kept for whoever signs in next, and are shown again: large ones have their number.
+        """
+        size = headers.get("content-length", "")
+        if "transfer-encoding" in headers:
+            raise RefusedError(411, "What is sent without a key must tell its `Content-Length`.")
+        plain = size.isascii() and size.isdigit() and len(size) < 10
+        told = int(size) if plain else 0
+        if size and (not plain or told > 4 * LARGEST):
+            raise RefusedError(413, f"A form must be at most {LARGEST} bytes.")
+        if told > LARGE and (wait := self._large.take(address)):
+            raise _too_many("Too many large forms of somebody who is not signed in.", wait)
 
     def _person(
         self, scope: Scope, headers: Headers, session: Session | None, right: Right | None
@@ -234,17 +259,19 @@ def _refuse_other_sites(headers: Headers) -> None:
         raise RefusedError(403, "Pages of other sites may not send this.")
 
 
+def _refuse_embedding(headers: Headers) -> None:
+    """Refuse what a page of another site loads as a part of itself; links to here may be followed.
+
+    It could not read the answer, but it could measure it, and have us work.
+    """
+    foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    followed = headers.get("sec-fetch-mode", "navigate") == "navigate"
+    if foreign and not (followed and headers.get("sec-fetch-dest") not in _FRAMES):
+        raise RefusedError(403, "Pages of other sites may not load this.")
+
+
 def _too_many(message: str, wait: float) -> RefusedError:
     return RefusedError(429, message, retry_after=wait, hint="wait as `Retry-After` says")
-
-
-def _refuse_large(headers: Headers) -> None:
-    """Refuse what somebody who is not known sends, where it is more than a form."""
-    size = headers.get("content-length", "")
-    if "transfer-encoding" in headers:
-        raise RefusedError(411, "What is sent without a key must tell its `Content-Length`.")
-    if size and (not size.isdigit() or len(size) > 9 or int(size) > 4 * LARGEST):
-        raise RefusedError(413, f"A form must be at most {LARGEST} bytes.")
 
 
 def _check_meant(scope: Scope, person: Person) -> None:

@@ -25,6 +25,7 @@ from mlma.web.routes.models import StreamName
 MOST_NAMES = 1_000_000
 _HIGHEST = 2**31 - 1
 _PRINTS = r"^[^\x00-\x1f\x7f]*$"
+_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
 
 _YEARS = (1990, 2199)
@@ -96,7 +97,7 @@ class EventBody(Body):
 class Given(Body):
     """What goes with every order, and is no part of it."""
 
-    why: str = Field("", max_length=10_000, description="For the record.")
+    why: str = Field("", max_length=10_000, pattern=_LINES, description="For the record.")
     dry_run: StrictBool = Field(False, description="Tell what would change; write nothing.")
     after: Number | None = Field(
         None, description="`after` of the dry run: refused where what it touches changed since."

@@ -1,8 +1,8 @@
 """Pages, their tables and their style come compressed; the interface for programs does not.
 
-Programs are near by as a rule, and each millisecond of theirs counts. No secret of a page is at
-risk: the cookie of a session is not sent to us by pages of other sites, so nobody else can make a
-browser ask for a page many times over and measure its length.
+Programs are near by as a rule, and each millisecond of theirs counts. Lengths of pages tell no
+secret: the token of a form is another one on each page, other sites may not load pages as parts of
+theirs, and the cookie is no part of a page.
 """
 
 from starlette.middleware.gzip import GZipMiddleware

@@ -25,7 +25,7 @@ MEDIA_TYPES: dict[Format, str] = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^\s*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 TAG_PREFIX = "tag."
 
 
@@ -77,7 +77,7 @@ def table(request: Request, page: Page, form: Format) -> Response:
     headers = {}
     if page.next is not None:
         asked = [(k, v) for k, v in request.query_params.multi_items() if k != "cursor"]
-        address = f"{request.url.path}?{urlencode([*asked, ('cursor', page.next)])}"
+        address = f"{request.scope['path']}?{urlencode([*asked, ('cursor', page.next)])}"
         headers = {"X-Next-Cursor": page.next, "Link": f'<{address}>; rel="next"'}
     return Response(write(page), media_type=MEDIA_TYPES[form], headers=headers)
 

@@ -89,7 +89,7 @@ class Uploads:
     def _room(self, request: Request) -> int:
         """Return the bytes of a body that is held in memory; 0 = it goes to a file."""
         declared = request.headers.get("content-length", "")
-        size = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+        size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 20 else 0
         fits = size <= min(self.limits.max_body, self.limits.memory - self._held)
         return size if fits else 0
 
@@ -147,7 +147,7 @@ def _file() -> Body:
 
 async def _spool(request: Request, body: Body, limits: UploadLimits) -> None:
     size, declared = 0, request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_body:
+    if declared.isascii() and declared.isdigit() and int(declared) > limits.max_body:
         raise _too_large(limits.max_body)
     chunks, begun = request.stream(), monotonic()
     try:

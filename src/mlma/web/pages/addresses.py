@@ -23,7 +23,7 @@ class Here:
     """The address of the page that is looked at, and the same with other parameters."""
 
     def __init__(self, request: Request) -> None:
-        self.path = request.url.path
+        self.path = str(request.scope["path"])  # whatever host the request names
         self.parameters = [pair for pair in request.query_params.multi_items() if pair[1]]
 
     def __str__(self) -> str:

@@ -42,7 +42,8 @@ def newest_first(
     >>> [n for n, _ in newest_first(lambda start, limit: numbered[start - 1 :][:limit], 4)]
     [3, 2, 1]
     """
-    end = last_number(upwards) + 1 if before is None else before
+    end = last_number(upwards) + 1  # whoever asks for what is far beyond it gets the last ones
+    end = end if before is None else min(before, end)
     while end > 1:
         start = max(end - window, 1)
         found = [entry for entry in upwards(start, end - start) if entry[0] < end]

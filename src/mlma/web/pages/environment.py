@@ -95,7 +95,7 @@ def page(
 
 def places(request: Request) -> list[Place]:
     """Return the navigation, as it stands on the page that is looked at."""
-    path = request.url.path
+    path = str(request.scope["path"])
     path = _BELOW.get(path, path)
     counts = {"/incidents": _open_incidents(request)}
     return [

@@ -54,7 +54,7 @@ def _reference(course: Course) -> Figure:
 def _benchmark(course: Course) -> Figure:
     excess = last_known(course.above_benchmark)
     if missing(excess):
-        note = "No benchmark is told: `[agent] benchmark` of mlma.toml, or push its forecasts."
+        note = "No benchmark is told: set it in [agent] of mlma.toml, or push its forecasts."
         return Figure("Loss against benchmark", NOTHING, note)
     note = "The same against the benchmark that would be used instead; below zero, the models win."
     tone = "good" if excess < 0 else "bad"

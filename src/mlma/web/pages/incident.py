@@ -1,5 +1,6 @@
 """`/incidents/{id}`: one incident, its evidence, its story, and what can be done about it."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from mlma.domain.incidents import Incident
 from mlma.domain.orders import ORDERS
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, Desk
+from mlma.web.ids import incident_named
 from mlma.web.pages.environment import page
 from mlma.web.pages.incident_list import KIND_WORDS, around, place_of
 from mlma.web.pages.incident_pictures import levels, rises
@@ -19,6 +21,7 @@ from mlma.web.pages.links import order_link
 from mlma.web.pages.order_fields import FORMS
 from mlma.web.pages.order_filling import mornings, zone_of
 from mlma.web.pages.sheets import csv_of
+from mlma.web.pages.words import moment
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,6 +37,18 @@ _MEMBER: dict[str, Any] = {
     "version": pl.Int32,
     "age": pl.Int32,
 }
+_FOR_AGENT = {"opened_as", "tag", "part", "fault", "last", "effect"}
+"""What the agent notes for itself, or what the page says elsewhere."""
+_EVIDENCE_WORDS = {
+    "begins": "first batch",
+    "of": "streams of the scope",
+    "still": "still without data",
+    "asked": "re-trainings asked for",
+    "fitted": "with a new version",
+    "back": "streams that are back",
+    "times": "failed fits",
+    "p_value": "p-value",
+}
 _OFFERED = ("label", "roll_back", "retrain", "freeze", "pin", "policy", "overrule", "event")
 
 
@@ -46,7 +61,7 @@ def incident(
     format: Literal["html", "csv"] = "html",
 ) -> Response:
     """Show an incident; as CSV its members."""
-    one = next(iter(at.room.store.incidents(ids=[id[:200]])), None)
+    one = incident_named(at.room.store, id)
     if one is None:
         raise RefusedError(404, "There is no such incident.", hint="/incidents lists them")
     members = members_of(at, one)
@@ -85,12 +100,16 @@ def suggested(one: Incident) -> list[str]:
 
 
 def plain_evidence(one: Incident) -> list[tuple[str, object]]:
-    """Return what of the evidence can be shown in a line each."""
+    """Return what of the evidence a person can read, in a line each."""
     return [
-        (name, value)
+        (_EVIDENCE_WORDS.get(name, name), _readable(name, value))
         for name, value in one.evidence.items()
-        if isinstance(value, int | float | str | bool) and value != ""
+        if isinstance(value, int | float | str | bool) and value != "" and name not in _FOR_AGENT
     ]
+
+
+def _readable(name: str, value: object) -> object:
+    return moment(datetime.fromisoformat(str(value))) if name == "begins" else value
 
 
 def members_of(at: Desk, one: Incident) -> pl.DataFrame:

@@ -6,11 +6,12 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from mlma.domain.errors import MlmaError, StoreError
+from mlma.domain.errors import ConflictError, MlmaError, StoreError
 from mlma.domain.lab import LabRun
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, Desk
 from mlma.web.forms import CheckedForm
+from mlma.web.ids import trial_named
 from mlma.web.pages.environment import page
 from mlma.web.pages.lab_asking import FIELDS, number_asked, policy_asked
 from mlma.web.pages.lab_reading import (
@@ -26,6 +27,7 @@ from mlma.web.pages.order_reading import FieldError, Typed, fields_of, first
 from mlma.web.pages.order_words import who
 from mlma.web.pages.sheets import csv_of
 from mlma.web.people import AtPerson, check_may
+from mlma.web.routes.lab import check_room
 
 router = APIRouter(include_in_schema=False)
 
@@ -49,6 +51,7 @@ def start(request: Request, at: AtDesk, person: AtPerson, sent: CheckedForm) -> 
     check_may(person, "engineer")
     typed = fields_of(sent.multi_items())
     try:
+        check_room(at)
         run = at.service.lab.start(
             policy_asked(typed),
             number_asked(typed, "per_cycle"),
@@ -58,6 +61,8 @@ def start(request: Request, at: AtDesk, person: AtPerson, sent: CheckedForm) -> 
         )
     except FieldError as error:
         return _page(request, at, typed, {error.field: error.message}, status=422)
+    except ConflictError as error:
+        return _page(request, at, typed, {"": str(error)}, status=409)
     except StoreError:
         raise
     except MlmaError as error:
@@ -108,10 +113,10 @@ def cancel(id: str, at: AtDesk, person: AtPerson, sent: CheckedForm) -> Response
 
 
 def _run(at: Desk, id: str) -> LabRun:
-    found = at.room.store.lab_runs(ids=[id[:200]])
-    if not found:
+    found = trial_named(at.room.store, id)
+    if found is None:
         raise RefusedError(404, "There is no such trial.", hint="/lab lists them")
-    return found[0]
+    return found
 
 
 def _command(run: LabRun) -> str:

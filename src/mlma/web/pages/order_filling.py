@@ -14,6 +14,7 @@ from mlma.domain.orders import Declare
 from mlma.domain.periods import moment_of
 from mlma.domain.selectors import Selector
 from mlma.web.face import Desk
+from mlma.web.ids import incident_named
 from mlma.web.pages.order_fields import FORMS, SELECTOR_FIELDS
 from mlma.web.pages.order_reading import (
     FieldError,
@@ -62,7 +63,7 @@ def _local(at: Desk, text: str) -> str:
 
 
 def _incident(at: Desk, id: str) -> Incident | None:
-    return next(iter(at.room.store.incidents(ids=[id])), None) if id else None
+    return incident_named(at.room.store, id)
 
 
 def _event(at: Desk, id: str) -> CalendarEvent | None:

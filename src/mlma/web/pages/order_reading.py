@@ -20,7 +20,9 @@ Typed = Mapping[str, Sequence[str]]
 
 _YEARS = (1990, 2199)
 _MOST_DIGITS = 9
-_LONGEST = 4_000
+_LONGEST, LONGEST_WHY = 4_000, 2_000
+_MOST_TAGS, _LONGEST_PART = 20, 300
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _QUOTED = re.compile(r"^`(\w+)`")
 _PARTS = {"tags": "tag", "unique_ids": "unique_id", "revisions": "begins"}
 _TOLD = {
@@ -84,11 +86,15 @@ def blamed(error: MlmaError, kind: str) -> FieldError:
 
 def selector_of(typed: Typed) -> Selector:
     """Return the selector that was typed: tags and names may stand one per line."""
-    return Selector(
-        tags=_lines(typed, "tag"),
-        search=first(typed, "search").strip(),
-        unique_ids=_lines(typed, "unique_id"),
-    )
+    tags, search = _lines(typed, "tag"), first(typed, "search").strip()
+    if len(tags) > _MOST_TAGS:
+        raise FieldError("tag", f"A selector may have {_MOST_TAGS} tags. Got {len(tags):,}.")
+    told = {"tag": max(tags, key=len, default=""), "search": search}
+    for field, text in told.items():
+        if len(text) > _LONGEST_PART:
+            raise FieldError(field, f"`{field}` may have {_LONGEST_PART} letters.")
+        _check_prints(text, field)
+    return Selector(tags=tags, search=search, unique_ids=_lines(typed, "unique_id"))
 
 
 def fields_of(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
@@ -114,13 +120,52 @@ def moment(text: str, field: str, zone: tzinfo) -> datetime:
         made = datetime.fromisoformat(text.strip())
     except ValueError:
         made = None
-    if made is None or not _YEARS[0] <= made.year <= _YEARS[1]:
+    if made is not None and made.tzinfo is None:
+        made = made.replace(tzinfo=zone)
+    if made is None or not _in_reach(made):
         raise FieldError(
             field,
             f"`{field}` must be a time of the years {_YEARS[0]} to {_YEARS[1]}. "
             f"Got {text[:80]!r}. Hint: 2025-03-01T12:00.",
         )
-    return made if made.tzinfo is not None else made.replace(tzinfo=zone)
+    return made
+
+
+def _in_reach(made: datetime) -> bool:
+    """Return whether a time is of the years that there are, here and in UTC."""
+    first, last = _YEARS
+    here = first <= made.year <= last  # else it may be none in UTC
+    return here and first <= made.astimezone(UTC).year <= last
+
+
+def count_of(text: str) -> int | None:
+    """Return a small whole number; None = it is none.
+
+    >>> count_of("12"), count_of("²"), count_of("9" * 5000)
+    (12, None, None)
+    """
+    plain = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if plain else None
+
+
+def why_of(typed: Typed) -> str:
+    """Return the reason that was typed.
+
+    Raises
+    ------
+    FieldError
+        It is too long, or holds what no text holds.
+    """
+    why = first(typed, "why").strip()
+    if len(why) > LONGEST_WHY:
+        raise FieldError("why", f"`Why` must have at most {LONGEST_WHY} letters. Got {len(why)}.")
+    _check_prints(why, "why")
+    return why
+
+
+def _check_prints(text: str, field: str) -> None:
+    if _CONTROL.search(text):
+        raise FieldError(field, f"`{field}` may hold no control characters.")
 
 
 def _lines(typed: Typed, name: str) -> tuple[str, ...]:
@@ -144,22 +189,23 @@ def _value(field: FormField, typed: Typed, zone: tzinfo) -> Any:
         return _number(text, field)
     if len(text) > _LONGEST:
         raise FieldError(field.name, f"`{field.label}` may have {_LONGEST} letters.")
+    _check_prints(text, field.name)
     return text.strip()
 
 
 def _number(text: str, field: FormField) -> int:
-    plain = text.strip().removeprefix("+")
-    if not plain.isascii() or not plain.isdigit() or len(plain) > _MOST_DIGITS:
+    made = count_of(text.strip().removeprefix("+"))
+    if made is None:
         raise FieldError(
             field.name, f"`{field.label}` must be a whole number, 0 or more. Got {text[:80]!r}."
         )
-    return int(plain)
+    return made
 
 
 def _revisions(told: Sequence[str]) -> dict[str, int]:
     """Return the revision of each cycle that was seen, out of ``cycle:revision``."""
-    pairs = (text.partition(":")[::2] for text in told)
-    return {cycle: int(seen) for cycle, seen in pairs if cycle.isdigit() and seen.isdigit()}
+    pairs = [[count_of(part) for part in text.partition(":")[::2]] for text in told]
+    return {str(cycle): seen for cycle, seen in pairs if cycle is not None and seen is not None}
 
 
 def _payload(kind: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -174,8 +220,7 @@ def _payload(kind: str, values: dict[str, Any]) -> dict[str, Any]:
         case "overrule":
             values["revision"] = values["revision"].get(str(values["cycle"]))
         case _ if FORMS[kind].on_incident:
-            seen = str(values["seen"])
-            values["seen"] = int(seen) if seen.isdigit() else None
+            values["seen"] = count_of(str(values["seen"]))
             if not values["incident"]:
                 raise FieldError("", "The incident is missing.")
     return values

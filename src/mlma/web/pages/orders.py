@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, fields, replace
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from mlma.agent.standing import order_of as recorded
 from mlma.domain.errors import ConflictError, MlmaError, StoreError
 from mlma.domain.ledger import Action
-from mlma.domain.orders import ORDERS, Declare, Order, Selecting, Undo
+from mlma.domain.orders import ORDERS, Declare, Order, Selecting
 from mlma.service.engineering import Rehearsal
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, Desk
 from mlma.web.forms import CheckedForm
+from mlma.web.ids import incident_named
 from mlma.web.pages.environment import page
 from mlma.web.pages.links import local, with_done
 from mlma.web.pages.order_elsewhere import command_of, request_of
@@ -28,18 +28,20 @@ from mlma.web.pages.order_reading import (
     FieldError,
     Typed,
     blamed,
+    count_of,
     fields_of,
     first,
     order_of,
+    why_of,
 )
 from mlma.web.pages.order_words import Told, told, who
 from mlma.web.people import AtPerson, Person, check_may, check_order
+from mlma.web.undone import undone_by
 
 router = APIRouter(include_in_schema=False)
 
 _BACK = {"event": "/calendar", "cancel_event": "/calendar", "plan": "/calendar"}
 _MOST_CONFLICTS = 20
-_LONGEST_WHY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +119,9 @@ def _order(at: Desk, kind: str, typed: Typed, person: Person) -> Order:
     """Return the order that was typed, if its author may give it."""
     order = order_of(kind, typed, zone_of(at))
     try:
-        check_order(person, order, _undone(at, order) if isinstance(order, Undo) else None)
+        check_order(person, order, undone_by(at.service.engineering, order, person.who))
     except RefusedError as error:
         raise FieldError("", f"This concerns the whole fleet. {error}") from error
-    return order
-
-
-def _undone(at: Desk, order: Order) -> Order | None:
-    """Return the order that an undo is about in the end; None = it is no undo of one."""
-    by_number = {one.number: one for one in at.service.engineering.actions()}
-    while isinstance(order, Undo):
-        action = by_number.get(order.action)
-        if action is None:
-            return None
-        order = recorded(action)
     return order
 
 
@@ -181,15 +172,10 @@ def _carried_out(at: Desk, kind: str, typed: Typed, person: Person) -> int:
     FieldError
         It cannot be; ``__cause__`` says why.
     """
-    order = _order(at, kind, typed, person)
-    after = first(typed, "after")
-    why = first(typed, "why").strip()
-    if len(why) > _LONGEST_WHY:
-        raise FieldError("why", f"`Why` must have at most {_LONGEST_WHY} letters. Got {len(why)}.")
+    why, after = why_of(typed), count_of(first(typed, "after"))
     try:
-        return at.service.engineering.carry_out(
-            order, person.who, why, after=int(after) if after.isdigit() else None
-        )
+        order = _order(at, kind, typed, person)
+        return at.service.engineering.carry_out(order, person.who, why, after=after)
     except ConflictError as error:
         raise FieldError("conflict", str(error)) from error
     except StoreError:
@@ -212,13 +198,13 @@ def _conflicted(at: Desk, kind: str, typed: Typed, error: ConflictError) -> Show
     """Return the form as it was typed and what others did; sent once more it counts."""
     since = first(typed, "seen") if FORMS[kind].on_incident else first(typed, "after")
     incident = first(typed, "incident") if FORMS[kind].on_incident else ""
-    number = int(since) if since.isdigit() else 0
-    before = _meanwhile(at, number, incident) if since.isdigit() or incident else []
+    number = count_of(since)
+    before = _meanwhile(at, number or 0, incident) if number is not None or incident else []
     renewed = {name: list(values) for name, values in typed.items()}
     for name in ("after", "revision"):
         renewed.pop(name, None)
     if FORMS[kind].on_incident:
-        about = next(iter(at.room.store.incidents(ids=[incident])), None)
+        about = incident_named(at.room.store, incident)
         renewed["seen"] = [str(about.changed)] if about else []
     elif fresh := revisions(at, kind, renewed):
         renewed["revision"] = fresh
@@ -240,7 +226,7 @@ def _back(kind: str, typed: Typed) -> str:
 
 
 def _page(request: Request, at: Desk, kind: str, shown: Shown) -> Response:
-    about: OrderForm = FORMS[kind]
+    about = _form_of(at, kind, shown.typed)
     errors = shown.errors
     return page(
         request,
@@ -260,6 +246,13 @@ def _page(request: Request, at: Desk, kind: str, shown: Shown) -> Response:
         note=left_out(at, kind, shown.typed),
         also=_also(shown),
     )
+
+
+def _form_of(at: Desk, kind: str, typed: Typed) -> OrderForm:
+    form = FORMS[kind]
+    if kind == "event" and first(typed, "id") in at.service.engineering.standing().events:
+        return replace(form, title="Change the event", verb="Change")
+    return form
 
 
 def _also(shown: Shown) -> tuple[str, str]:

@@ -99,6 +99,8 @@ class Story:
         edges = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
         ends = np.append(edges, len(number))[1:]
         loss, effect = self.numbers("loss"), self.numbers("effect")
+        counted = self.records["excluded"] == 0  # events and labels say nothing of a version
+        loss, effect = np.where(counted, loss, np.nan), np.where(counted, effect, np.nan)
         made = [
             Version(
                 number=int(number[start]),
@@ -116,12 +118,16 @@ class Story:
 
     @cached_property
     def decided(self) -> list[int]:
-        """Entries in which something was decided, or the loss was not as usual; newest first."""
+        """Entries in which something was decided, or the loss was not as usual; newest first.
+
+        Those that an event or a label took out are among them.
+        """
         decision, verdict = self.texts("decision"), self.texts("verdict")
+        excluded = self.records["excluded"] != 0
         return [
             at
             for at in range(len(self) - 1, -1, -1)
-            if decision[at] != "keep" or verdict[at] in {"degraded", "improved"}
+            if decision[at] != "keep" or verdict[at] in {"degraded", "improved"} or excluded[at]
         ]
 
     def sheet(self) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from mlma.domain.selectors import Selector
 from mlma.web.charts import Span
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, Desk
+from mlma.web.pages.addresses import Here
 from mlma.web.pages.environment import page
 from mlma.web.pages.fleet import RANGES, Range, heads_of
 from mlma.web.pages.in_force import standing_now
@@ -84,7 +85,7 @@ def stream(
         kept=rows,
         retention=at.settings.retention,
         shown=_SHOWN,
-        actions=_actions(unique_id, standing, str(request.url.path) + f"?{request.url.query}"),
+        actions=_actions(unique_id, standing, str(Here(request))),
     )
 
 

@@ -16,7 +16,6 @@ from mlma.agent.formers import FORMER
 from mlma.agent.standing import names_of, order_of
 from mlma.domain.ledger import Action
 from mlma.domain.orders import ORDERS, Declare, Order, Selecting, Undo
-from mlma.service.engineering import EngineersDesk
 from mlma.web.cursors import Paged, Paging, cursor
 from mlma.web.descriptions import error_answers
 from mlma.web.errors import RefusedError
@@ -26,6 +25,7 @@ from mlma.web.pages.backwards import newest_first
 from mlma.web.people import AtPerson, Person, check_order
 from mlma.web.rows import ActionDetail, ActionPage, ChangeRow
 from mlma.web.tables import Page, WantedFormat, table, table_answers
+from mlma.web.undone import undone_by
 
 router = APIRouter(tags=["actions"])
 
@@ -84,23 +84,12 @@ def undo(
 
 def _given(at: Desk, request: Request, person: Person, order: Order, told: Given) -> Response:
     desk = at.service.engineering
-    check_order(person, order, _undone(desk, order))
+    check_order(person, order, undone_by(desk, order, sender(request)))
     if told.dry_run:
         made = desk.rehearse(order, sender(request))
         return JSONResponse(made.plain(), status_code=200)
     number = desk.carry_out(order, sender(request), told.why, after=told.after)
     return JSONResponse({"action": number}, status_code=201)
-
-
-def _undone(desk: EngineersDesk, order: Order) -> Order | None:
-    """Return the order that an undo is about in the end; None = it is no undo of one."""
-    by_number = {one.number: one for one in desk.actions()} if isinstance(order, Undo) else {}
-    while isinstance(order, Undo):
-        action = by_number.get(order.action)
-        if action is None:
-            return None
-        order = order_of(action)
-    return order if by_number else None
 
 
 # Listings.

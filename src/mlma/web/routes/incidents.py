@@ -13,6 +13,7 @@ from mlma.web.cursors import Paged, cursor
 from mlma.web.descriptions import error_answers
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk
+from mlma.web.ids import incident_named
 from mlma.web.rows import IncidentDetail, IncidentPage
 from mlma.web.tables import Page, WantedFormat, table, table_answers
 
@@ -81,11 +82,11 @@ def incident(
     at: AtDesk, id: Annotated[str, Path(max_length=200, description="Id of the incident.")]
 ) -> Response:
     """Tell an incident with its streams and its evidence."""
-    found = at.service.store.incidents(ids=[id])
-    if not found:
+    found = incident_named(at.service.store, id)
+    if found is None:
         raise RefusedError(404, f"There is no incident `{id[:200]}`.", column="id")
     names = at.room.names()
-    row = dict(zip(_SCHEMA, _row(found[0]), strict=True))
+    row = dict(zip(_SCHEMA, _row(found), strict=True))
     moments = {
         name: None if row[name] is None else row[name].isoformat()
         for name in ("opened_at", "closed_at", "snoozed_until")
@@ -93,9 +94,9 @@ def incident(
     told = {
         **row,
         **moments,
-        "suggests": list(found[0].suggests),
-        "members": [names[one] for one in found[0].members if one < len(names)],
-        "evidence": dict(found[0].evidence),
+        "suggests": list(found.suggests),
+        "members": [names[one] for one in found.members if one < len(names)],
+        "evidence": dict(found.evidence),
     }
     return JSONResponse(told)
 

@@ -6,15 +6,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlma.domain.errors import ConflictError
 from mlma.domain.lab import LabRun, LabStatus
 from mlma.web.descriptions import error_answers
 from mlma.web.errors import RefusedError
 from mlma.web.face import AtDesk, Desk, sender
+from mlma.web.ids import trial_named
 
 router = APIRouter(tags=["lab"])
 
 _HIGHEST = 2**31 - 1
 _MOST = 500
+MOST_WAITING = 20
+"""Runs that wait; one is played at a time."""
 Count = Annotated[int | None, Field(ge=0, le=_HIGHEST, strict=True)]
 CycleNumber = Annotated[int | None, Field(ge=1, le=_HIGHEST, strict=True)]
 RunId = Annotated[str, Path(min_length=1, max_length=80, description="Id of the run.")]
@@ -66,9 +70,10 @@ class Trials(BaseModel):
     rows: list[TrialRow]
 
 
-@router.post("/lab", status_code=202, responses=error_answers(400, 408, 413))
+@router.post("/lab", status_code=202, responses=error_answers(400, 408, 409, 413))
 def start(request: Request, at: AtDesk, trial: Trial) -> TrialDetail:
     """Try a policy on the recorded history; the run waits for those before it."""
+    check_room(at)
     made = at.service.lab.start(
         trial.policy, trial.per_cycle, sender(request), trial.first, trial.last
     )
@@ -96,11 +101,27 @@ def cancel(at: AtDesk, id: RunId) -> TrialDetail:
     return _detail(at.service.lab.cancel(id))
 
 
+def check_room(at: Desk) -> None:
+    """Check that not too many runs wait already.
+
+    Raises
+    ------
+    ConflictError
+        They do.
+    """
+    waiting = sum(run.status == "waiting" for run in at.service.lab.runs(_MOST))
+    if waiting >= MOST_WAITING:
+        raise ConflictError(
+            f"{waiting} trials wait to be played, one at a time. Hint: cancel some of them, or "
+            f"come again later."
+        )
+
+
 def _found(at: Desk, id: str) -> LabRun:
-    found = at.service.store.lab_runs(ids=[id])
-    if not found:
+    found = trial_named(at.service.store, id)
+    if found is None:
         raise RefusedError(404, "There is no such run of the policy lab.", hint="GET /api/v1/lab")
-    return found[0]
+    return found
 
 
 def _told(run: LabRun) -> dict[str, Any]:

@@ -22,7 +22,15 @@ from mlma.service.sessions import Session
 from mlma.service.users import UserInfo
 from mlma.web.buckets import Buckets
 from mlma.web.errors import RefusedError, refusal_of
-from mlma.web.forms import LARGEST, Fields, StaleFormError, checked_form, posted, without_token
+from mlma.web.forms import (
+    LARGEST,
+    MOST_FIELDS,
+    Fields,
+    StaleFormError,
+    checked_form,
+    posted,
+    without_token,
+)
 from mlma.web.pages.environment import page
 from mlma.web.people import People, Person, address_of, people, person_of
 from mlma.web.refused import DOORS, INTERRUPTED, LOGIN, LOGOUT, is_local, is_page, place_of
@@ -168,7 +176,8 @@ def _let_in(request: Request, at: People, session: Session, to: str, kept: str) 
     """Return the answer to who signed in: the page they wanted, or the form they had filled in."""
     fields = _fields(kept)
     user = session.user
-    if fields is not None and is_local(to) and is_page(to.partition("?")[0]):
+    path = to.partition("?")[0]
+    if fields is not None and is_local(to) and is_page(path) and path not in DOORS:
         request.state.person = Person(user.name, user.role, session.id)
         answer: Response = _kept_form(request, to, fields)
     else:
@@ -208,6 +217,8 @@ def _fields(kept: str) -> Fields | None:
     """Return the fields of a form that was kept; None = there was none."""
     try:
         told = json.loads(kept) if kept else None
-        return None if told is None else [(str(name), str(value)) for name, value in told]
+        if told is None or len(told) > MOST_FIELDS:
+            return None
+        return without_token((str(name), str(value)) for name, value in told)
     except (ValueError, TypeError, RecursionError):
         return None
