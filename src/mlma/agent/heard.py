@@ -27,10 +27,12 @@ class Heard:
 
     def actions(self) -> list[Action]:
         """Return all orders, by number."""
-        with self._lock:
-            start = self._actions[-1].number + 1 if self._actions else 1
-            self._actions += self._store.actions(start=start, kind=KINDS)
-            return list(self._actions)
+        known = self._actions
+        new = self._store.actions(start=known[-1].number + 1 if known else 1, kind=KINDS)
+        with self._lock:  # another thread may have read some of them meanwhile
+            last = self._actions[-1].number if self._actions else 0
+            self._actions = [*self._actions, *(one for one in new if one.number > last)]
+            return self._actions
 
     def standing(self) -> Standing:
         """Return what is in force of all of them."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlma.agent.incident_sheet import Sheet, by_person, code_of
 from mlma.domain.groups import FLEET
-from mlma.domain.incidents import BY_ITSELF, Incident
+from mlma.domain.incidents import BY_ITSELF, Incident, IncidentKind
 from mlma.domain.verdicts import Decision
 from mlma.steps.follow import faulty, holed, unhealed
 from mlma.steps.group import MOST, SAME, Spot, clusters, members_of, scopes
@@ -55,7 +55,7 @@ def common(sheet: Sheet) -> None:
         best = cluster[0]
         home = _event_of(sheet, best.hit)
         if home is None:
-            kind = "fleet" if best.scope == FLEET else "group"
+            kind: IncidentKind = "fleet" if best.scope == FLEET else "group"
             home = sheet.open(kind, best.scope, np.zeros(0, dtype=np.int64))
         _list(sheet, home, cluster)
         for spot in cluster:

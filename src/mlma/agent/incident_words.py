@@ -86,6 +86,7 @@ def _common(incident: Incident, figures: Figures) -> Words:
     others = len(scopes) - (incident.scope in scopes)
     if others:
         cause += f" {_count(others, 'finding')} of other groups {_is(others)} part of it."
+    suggests: tuple[str, ...]
     if n and figures.back >= NEARLY_ALL * n:
         advice, suggests = "They are back: nothing is left to do.", ("resolve",)
     elif figures.fitted >= n / 2:

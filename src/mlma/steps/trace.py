@@ -3,6 +3,7 @@
 Takes nothing, gives the columns that `follow` reads and writes, and what it reads of a cycle.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -226,7 +227,7 @@ def columns_of(traces: Traces, path: str = "incidents.") -> dict[str, NDArray[np
 
 
 def traces_of(
-    columns: "dict[str, NDArray[np.generic]]", n: int, path: str = "incidents."
+    columns: Mapping[str, NDArray[np.generic]], n: int, path: str = "incidents."
 ) -> Traces:
     """Return the traces that `columns_of` wrote, with room for ``n`` streams.
 

@@ -89,7 +89,8 @@ class Uploads:
     def _room(self, request: Request) -> int:
         """Return the bytes of a body that is held in memory; 0 = it goes to a file."""
         declared = request.headers.get("content-length", "")
-        size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 20 else 0
+        sound = declared.isascii() and declared.isdigit() and len(declared) < 20
+        size = int(declared) if sound else 0
         fits = size <= min(self.limits.max_body, self.limits.memory - self._held)
         return size if fits else 0
 
