@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from desks import (
+    CITIES,
     Fleet,
     degraded,
     finding,
@@ -696,3 +697,22 @@ def test_the_order_in_which_streams_were_registered_changes_nothing(seed):
         other = mixed.known[key]
         assert plain.members(one) == mixed.members(other)
         assert replace(one, members=()) == replace(other, members=())
+
+
+def test_an_incident_is_about_the_group_that_fits_what_is_hit_by_now():
+    names = stream_names(40)
+    kind = {name: f"k{at // 4 % 4}" for at, name in enumerate(names)}
+    city = {name: CITIES[at % 4] for at, name in enumerate(names)}
+    ghent = [at for at in range(40) if at % 4 == 0]
+    fleet = Fleet(names, {"city": city, "kind": kind})
+    fleet.days(8)
+    few = [at for at in range(40) if at // 4 % 4 == 0 and at in ghent] + [1]
+    told = [finding("kind=k0", 9, n=12), finding("city=Ghent", 9)]
+    fleet.day(findings=told, **hit(few))
+    (one,) = fleet.open
+    assert one.scope == "kind=k0"  # two findings of one cause; this one fits better
+    told[1] = finding("city=Ghent", 9, effect=0.9)
+    fleet.day(findings=told, **hit([*ghent, 1]))
+    (one,) = fleet.open
+    assert len(fleet.members(one)) == 11
+    assert one.scope == "city=Ghent"

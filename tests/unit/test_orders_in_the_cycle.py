@@ -326,7 +326,7 @@ def test_a_retraining_by_hand_that_is_undone_is_not_wanted_any_more(town):
     action = Action("retrain", {**payload, "requests": asked}, town.clock.now(), "user:ann")
     number = town.store.act([action], requested=requests)
     town.play(13)
-    undo = {"order": Undo(action=number).payload()}
+    undo = {"order": Undo(action=number).payload(), "withdrawn": list(asked.values())}
     town.store.act(
         [Action("undo", undo, town.clock.now(), "user:ann")], withdrawn=list(asked.values())
     )

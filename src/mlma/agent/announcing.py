@@ -5,7 +5,7 @@ same whoever computes them.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,8 @@ class Outstanding:
         streams whose fit has ended, and counts from the next cycle on.
     ordered
         streams that a person asks for, in an order that counts from the next cycle on.
+    held
+        streams of which the agent may ask nothing: frozen, pinned, or in a muted event.
     budget
         requests that are made in a cycle at most; None = no limit.
     """
@@ -42,7 +44,23 @@ class Outstanding:
     requests: Sequence[OpenRequest]
     answered: Container[str] = ()
     ordered: Container[str] = ()
+    held: Container[str] = ()
     budget: int | None = None
+
+    def waits(self, name: str) -> bool:
+        """Return whether a stream that nobody is asked for yet is not to be asked for now."""
+        return name in self.answered or name in self.ordered or name in self.held
+
+    def left(self, cycle: int, stale: Container[str]) -> int | None:
+        """Return how many requests a cycle may still make; None = no limit.
+
+        One that was judged anew has made some already.
+        """
+        if self.budget is None:
+            return None
+        made = [one.request for one in self.requests if one.request.id not in stale]
+        own = sum(not one.by and one.evidence.get("cycle") == cycle for one in made)
+        return max(self.budget - own, 0)
 
 
 def wanted(
@@ -54,21 +72,29 @@ def wanted(
 ) -> tuple[tuple[RetrainingRequest, ...], tuple[str, ...]]:
     """Return the new requests after an entry, and the ids of those that are not wanted any more.
 
+    Among the new ones are those under other terms than before: their ids stay.
+
     A stream whose re-training is pending has one request. One that nobody has claimed is withdrawn
     where a revised batch no longer asks for it. Streams whose fit has ended are not asked for once
-    more. Under a budget the streams that lose most come first, and the others wait: they are
-    pending without a request. ``left_out`` says what may not be trained on.
+    more, nor those that are held. Under a budget the streams that lose most come first, and the
+    others wait: they are pending without a request. ``left_out`` says what may not be trained on.
     """
     asked = {one.request.unique_id: one for one in outstanding.requests}
     decided = {one.stream: one for one in entry.decided}
     pending = {registered.names[row]: int(row) for row in np.flatnonzero(memory.state.pending)}
+    stale = tuple(
+        one.request.id
+        for name, one in asked.items()
+        if name not in pending and name not in outstanding.ordered and one.status == "open"
+    )
     waiting = [
-        name for name in sorted(pending) if name not in asked and name not in outstanding.answered
+        name for name in sorted(pending) if name not in asked and not outstanding.waits(name)
     ]
-    if outstanding.budget is not None and len(waiting) > outstanding.budget:
+    left = outstanding.left(entry.info.cycle, stale)
+    if left is not None and len(waiting) > left:
         stake = lost(entry)
         waiting.sort(key=lambda name: (-stake.get(pending[name], 0.0), name))
-        waiting = waiting[: outstanding.budget]
+        waiting = waiting[:left]
     new = [
         _request(
             pending[name],
@@ -80,12 +106,23 @@ def wanted(
         )
         for name in waiting
     ]
-    stale = tuple(
-        one.request.id
-        for name, one in asked.items()
-        if name not in pending and name not in outstanding.ordered and one.status == "open"
-    )
+    new += _renewed(outstanding.requests, pending, left_out)
     return tuple(new), stale
+
+
+def _renewed(
+    requests: Sequence[OpenRequest], pending: Container[str], left_out: Mapping[str, Exclusions]
+) -> list[RetrainingRequest]:
+    """Return the requests that nobody has claimed and whose terms are others by now."""
+    made = []
+    for one in requests:
+        asked = one.request
+        if one.status != "open" or asked.kind != "retrain" or asked.unique_id not in pending:
+            continue
+        out = left_out.get(asked.unique_id, NOTHING_LEFT_OUT)
+        if (asked.exclude, asked.train_from) != (out.spans, out.train_from):
+            made.append(replace(asked, exclude=out.spans, train_from=out.train_from))
+    return made
 
 
 def lost(entry: CycleEntry) -> dict[int, float]:

@@ -4,6 +4,7 @@ Takes names, gives their rows of the state. Next is the cycle.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,22 @@ def born(ids: Sequence[str], monitor: MLMA, slots: int, seed: int) -> AgentState
     """Return the state of streams whose first version goes live now."""
     empty = new_state(stream_keys(ids), monitor, slots)
     return deploy(empty, np.arange(len(ids)), None, monitor, seed)
+
+
+def first_ages(state: AgentState, monitor: MLMA, seed: int) -> AgentState:
+    """Return the state in which streams that were in no cycle yet are reviewed as is asked for now.
+
+    Nobody writes down under which policy a stream was registered: that of its first cycle counts.
+    Writes next_review and oldest, where a stream was in no cycle and its first version is live.
+    """
+    first = np.flatnonzero((state.cycle == 0) & (state.version == 1))
+    if not len(first):
+        return state
+    old = state.rows(first)
+    unborn = replace(old, version=old.version - np.int32(1))
+    fresh = deploy(unborn, np.arange(len(first)), None, monitor, seed)
+    aged = replace(old, next_review=fresh.next_review, oldest=fresh.oldest)
+    return state.with_rows(first, aged)
 
 
 def with_streams(

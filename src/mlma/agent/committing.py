@@ -23,8 +23,10 @@ from mlma.agent.incidents import (
 )
 from mlma.agent.incidents import columns_of as columns_of_traces
 from mlma.agent.judging import Registered
+from mlma.agent.noting import events_in, in_force
 from mlma.agent.recomputing import read_entry
 from mlma.agent.remembered import columns_of, head_of
+from mlma.agent.standing import standing_of
 from mlma.agent.telling import desk_events
 from mlma.agent.watch import Memory, Watch
 from mlma.domain.incidents import Incident
@@ -37,6 +39,7 @@ from mlma.domain.ledger import (
     Snapshot,
 )
 from mlma.domain.live import LiveSettings
+from mlma.domain.periods import moment_of
 from mlma.ports.store import Store
 from mlma.steps.trace import Traces
 
@@ -81,14 +84,22 @@ class Committing:
         answered = self._answered(at)  # read after `outstanding`: a fit may end in between
         book, periods = registered.book, self.settings.periods
         pending = [registered.names[row] for row in np.flatnonzero(memory.state.pending)]
+        waiting = self._waiting(at)
         asked, stale = wanted(
             newest,
             memory,
             registered,
-            Outstanding(outstanding, answered, self._ordered(at), book.standing.budget),
+            Outstanding(
+                outstanding,
+                answered,
+                ordered={name for one in waiting for name in asked_of(one)},
+                held=self._held(newest, pending, waiting, registered),
+                budget=book.standing.budget,
+            ),
             exclusions(book.notes, pending, registered.tags, periods),
         )
-        still = [one for one in outstanding if one.request.id not in stale]
+        gone = {*stale, *(one.id for one in asked)}
+        still = [one for one in outstanding if one.request.id not in gone]
         still += [OpenRequest(one) for one in asked]
         known, laid = self._incidents(entries, at, still)
         told: list[Event] = []
@@ -145,11 +156,33 @@ class Committing:
             if action.kind in ANSWERS:
                 yield replace(action, cycle=cycle)
 
-    def _ordered(self, at: Standpoint) -> set[str]:
-        """Return the streams of which orders ask that are not carried out yet."""
+    def _waiting(self, at: Standpoint) -> list[Action]:
+        """Return the orders that are not carried out yet."""
         applied = {action.number for action, _ in at.applied}
         waiting = self.store.actions(pending=True, kind=KINDS)
-        return {name for one in waiting if one.number not in applied for name in asked_of(one)}
+        return [one for one in waiting if one.number not in applied]
+
+    def _held(
+        self,
+        newest: CycleEntry,
+        pending: Sequence[str],
+        waiting: Sequence[Action],
+        registered: Registered,
+    ) -> set[str]:
+        """Return those of the pending streams for which the agent may ask for nothing now.
+
+        Orders count that are not carried out yet: who froze a stream had its request withdrawn.
+        """
+        book, periods = registered.book, self.settings.periods
+        standing = standing_of([*book.carried, *waiting]) if waiting else book.standing
+        begins = moment_of(periods.start(newest.info.period))
+        ends = moment_of(periods.end(newest.info.period))
+        held = {*in_force(standing.frozen, begins), *standing.pinned}.intersection(pending)
+        for event in events_in(standing, begins, ends):
+            if event.mute:
+                mask = event.selector.mask(pending, registered.tags)
+                held |= {pending[at] for at in np.flatnonzero(mask).tolist()}
+        return held
 
     def _answered(self, at: Standpoint) -> set[str]:
         """Return the streams whose fits ended, but for those of actions that are carried out."""

@@ -81,18 +81,19 @@ def _made(
     key: _Key, labels: Sequence[Labelled], events: Sequence[CalendarEvent], periods: Periods
 ) -> Exclusions:
     out: list[Span] = []
-    shifts: list[datetime] = []
+    shifts: dict[int, list[Span]] = {}
     for place in key[0]:  # in their order: a later label of the same batch counts
         label = labels[place]
         span = batches_of(label.begins, label.ends, periods)
         out = _without(out, span)
-        shifts = [one for one in shifts if not span[0] <= one < span[1]]
+        shifts = {one: _without(spans, span) for one, spans in shifts.items()}
         if label.label in _LEFT_OUT:
             out.append(span)
         elif label.label == "real_shift":
-            shifts.append(span[0])
+            shifts[place] = [span]
     out += [batches_of(events[place].begins, events[place].ends, periods) for place in key[1]]
-    return Exclusions(_joined(out), max(shifts, default=None))
+    began = [min(spans)[0] for spans in shifts.values() if spans]
+    return Exclusions(_joined(out), max(began, default=None))
 
 
 def batches_of(begins: datetime, ends: datetime, periods: Periods) -> Span:

@@ -27,6 +27,8 @@ SMALLEST_EFFECT, CLEAR = 0.05, 1e-4
 p-value is reached, the evidence calls for re-trainings, or it is open for the second cycle."""
 
 FAULTS = ("missing", "gone", "dead")
+CLEARLY = 1.25
+"""An incident changes its name when another group fits its members so many times as well."""
 FEWEST_GONE = 8
 """A stream or two that end are no incident: streams are born and die."""
 
@@ -60,7 +62,31 @@ def common(sheet: Sheet) -> None:
         _list(sheet, home, cluster)
         for spot in cluster:
             _take_in(sheet, home, spot)
+    _rename(sheet, spots)
     _close_common(sheet, {(spot.scope, spot.since) for spot in spots})
+
+
+def _rename(sheet: Sheet, spots: Sequence[Spot]) -> None:
+    """Call incidents by the group that fits their members best by now, if it is clearly better."""
+    for one in list(sheet.unfinished("group")):
+        here = [spot for spot in spots if _listed(one).get(spot.scope) == spot.since]
+        member = np.zeros(len(sheet.there), dtype=np.bool_)
+        member[sheet.members(one)] = True
+        fit = {spot.scope: _overlap(member, spot.members) for spot in here}
+        now = fit.get(one.scope, _overlap(member, members_of(one.scope, sheet.groups)))
+        best = max(sorted(fit), key=lambda scope: fit[scope], default=one.scope)
+        if best == one.scope or fit[best] <= CLEARLY * now:
+            continue
+        told = _finding(sheet, best)
+        sheet.put(one, scope=best)
+        effect = 0.0 if told["effect"] is None else round(told["effect"], 4)
+        sheet.note(one, tag=best, effect=effect, of=told["streams"])
+
+
+def _overlap(one: Bools, other: Bools) -> float:
+    """Return what two sets of streams share of all that is in either."""
+    either = int((one | other).sum())
+    return int((one & other).sum()) / either if either else 0.0
 
 
 def _spots(sheet: Sheet) -> list[Spot]:

@@ -232,12 +232,12 @@ class Sheet:
         self.free(incident)
         self.put(
             incident,
+            **{"stake": 0.0, **changed},
             state="resolved",
             closed_cycle=self.cycle,
             closed_at=self.entry.info.judged_at,
             closed_by=by,
             snoozed_until=None,
-            **changed,
         )
 
     def fill(self, rows: Ints) -> None:

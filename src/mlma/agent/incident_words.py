@@ -89,7 +89,7 @@ def _common(incident: Incident, figures: Figures) -> Words:
     suggests: tuple[str, ...]
     if n and figures.back >= NEARLY_ALL * n:
         advice, suggests = "They are back: nothing is left to do.", ("resolve",)
-    elif figures.fitted >= n / 2:
+    elif n and figures.fitted >= n / 2:
         advice = (
             "New versions are live for most of them, and the loss is not back yet. Ask what "
             "changed in the world or the data: label the batches as a one-off event, or as a real "
@@ -204,7 +204,8 @@ def _done(figures: Figures) -> str:
         return "The agent re-trained none of them."
     return (
         f"The agent asked for {_count(figures.asked, 're-training')}; {figures.fitted:,} of them "
-        f"have a new version; {figures.back:,} are back."
+        f"{'has' if figures.fitted == 1 else 'have'} a new version; {figures.back:,} "
+        f"{_is(figures.back)} back."
     )
 
 

@@ -26,6 +26,9 @@ from mlma.domain.verdicts import Decision, Evidence, Reason, Verdict
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LARGEST_SPREAD = 1.0
+"""A larger spread says that little is known, not that losses are expected to be high."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -133,7 +136,7 @@ def judged(
     by_name = inputs.taken(registered.in_order(inputs.rows))
     seen = np.union1d(np.flatnonzero(known.state.cycle > 0), inputs.rows)
     streams = Streams(by_name.rows, registered.names, known.row, registered.tags)
-    told = noted(registered.book, streams, info, past.periods, past.ratios)
+    told = noted(registered.book, streams, info, past)
     if told.anew.any():
         known = watch.started_anew(known, by_name.rows[told.anew])
     after, cycled = watch.cycle(
@@ -193,14 +196,19 @@ def _counts(shown: Evidence) -> dict[str, Any]:
 def _means(
     shown: Evidence, benchmark: Floats, age: NDArray[np.int32], broken: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Return figures of the fleet: means over streams that were told and are not broken."""
+    """Return figures of the fleet: means over streams that were told and are not broken.
+
+    References are means of logs; what they expect of a mean loss is higher by half the variance.
+    """
+    spread = np.minimum(np.nan_to_num(shown.spread), LARGEST_SPREAD)
+    expected = shown.reference_loss * np.exp(spread**2 / 2)
     told = np.isfinite(shown.loss) & np.isfinite(shown.reference_loss) & ~broken
     hard = told & np.isfinite(benchmark)
     if not told.any():
         return {"streams": 0, "age": None}
     return {
         "loss": number_or_none(shown.loss[told].mean()),
-        "reference_loss": number_or_none(shown.reference_loss[told].mean()),
+        "reference_loss": number_or_none(expected[told].mean()),
         "benchmark": number_or_none(benchmark[hard].mean()) if hard.any() else None,
         "benchmarked_loss": number_or_none(shown.loss[hard].mean()) if hard.any() else None,
         "streams": int(told.sum()),

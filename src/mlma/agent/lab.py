@@ -347,5 +347,5 @@ def _notes(hindsight: Hindsight) -> list[str]:
     if history.delay is None:
         made.append("No re-training was answered: versions are taken to come a cycle later.")
     else:
-        made.append(f"Versions come {history.delay} cycles after they are asked for, the median.")
+        made.append(f"Versions come {history.delay} cycle(s) after they are asked for, the median.")
     return made

@@ -127,7 +127,7 @@ class TriedFleet:
             return np.zeros(len(before.streams), dtype=np.bool_)
         names, tags = self.registered.names, self.registered.tags
         streams = Streams(before.streams, names, self.memory.row, tags)
-        return noted(book, streams, before.info, self.periods, self.past.ratios).broken
+        return noted(book, streams, before.info, self.past).broken
 
     # What follows happens before a cycle.
 

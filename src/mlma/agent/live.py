@@ -271,10 +271,15 @@ class LiveAgent:
         def left_out(names: Sequence[str]) -> Mapping[str, Exclusions]:
             return exclusions(self.heard.standing(), names, tags, periods)
 
-        for action, requests in due_plans(self.heard.actions(), now, self._memory, asked, left_out):
-            told = ordered_events(requests, (), at=now, newest=self._last, periods=periods)
+        known = self.heard.actions()
+        newest = known[-1].number
+        for action, requests in due_plans(known, now, self._memory, asked, left_out):
+            told = list(ordered_events(requests, (), at=now, newest=self._last, periods=periods))
             targets = self.settings.targets
-            self._store.act([action], requested=requests, events=list(told), targets=targets)
+            # Nobody undid the plan, or asked for it as well, since it was looked at.
+            newest = self._store.act(
+                [action], requested=requests, after=newest, events=told, targets=targets
+            )
 
     def _said_afterwards(self, now: datetime) -> Afterwards:
         """Return what was said of judged batches since the last look."""
@@ -301,6 +306,7 @@ class LiveAgent:
         began = time.perf_counter()
         cycle = 1 if self._last is None else self._last.cycle + 1
         actions, registered = self._store.actions(pending=True), self._registered
+        registered.extend(self._store.streams(len(registered.names)))  # all that they may name
         registered.book.learn(actions)
         watch = self._watch_now()
         memory = carried_out(self._memory, actions, watch, registered)
@@ -335,7 +341,11 @@ class LiveAgent:
         And all cycles after the first of them.
         """
         assert self._last is not None
-        again = {**{period: self._desk.again(period) for period in said.read_again}, **late}
+        self._registered.extend(self._store.streams(len(self._registered.names)))
+        opened = {period: self._desk.again(period) for period in said.read_again}
+        # Rows may be forgotten by now: what the ledger says was read is all there is then.
+        kept = {one: reading for one, reading in opened.items() if len(reading.inputs.rows)}
+        again = {**kept, **late}
 
         def read(before: CycleEntry) -> tuple[CycleInfo, Inputs]:
             info, inputs = unchanged(before)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mlma.agent.cycle import Others
 from mlma.agent.formers import FORMER, former_from
+from mlma.agent.past import Past
 from mlma.agent.standing import Hold, Standing, standing_of
 from mlma.agent.watch import NOTHING_SAID, Said
 from mlma.domain.calendar_events import CalendarEvent
@@ -28,8 +29,7 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Ratios = Callable[[CalendarEvent], tuple[Ints, Floats]]
-"""Gives, for an event that lies behind, rows of the registry and the log of how many times the
-usual loss they had in it."""
+"""`mlma.agent.past.Past.ratios`."""
 
 _LABELS = {"none": 0, "one_off": 1, "broken": 2, "real_shift": 3}
 _OUT = (_LABELS["one_off"], _LABELS["broken"])
@@ -139,16 +139,15 @@ class Noted:
     muted: Bools
 
 
-def noted(
-    book: OrderBook, streams: Streams, info: CycleInfo, periods: Periods, ratios: Ratios
-) -> Noted:
-    """Return what is known of the streams of a cycle."""
+def noted(book: OrderBook, streams: Streams, info: CycleInfo, past: Past) -> Noted:
+    """Return what is known of the streams of a cycle; ``past`` are the cycles before it."""
+    periods = past.periods
     n = len(streams.rows)
     nothing = np.zeros(n, dtype=np.bool_)
     if book.empty:
         return Noted(NOTHING_SAID, nothing, nothing, nothing)
     begins, ends = moment_of(periods.start(info.period)), moment_of(periods.end(info.period))
-    labels, anew = _labels(book.notes, streams, info, periods)
+    labels, anew = _labels(book.notes, streams, info.period, past)
     out = np.isin(labels, _OUT)
     muted = nothing.copy()
     expected: Floats | None = None
@@ -159,7 +158,7 @@ def noted(
         if event.mute:
             muted |= member
         if event.matched:
-            times = _expected(event_before(book.notes, event), streams, ratios)
+            times = _expected(event_before(book.notes, event), streams, past.ratios)
             expected = np.ones(n) if expected is None else expected
             expected = np.where(member, times, expected)
     said = Said(
@@ -192,19 +191,31 @@ def event_before(notes: Standing, event: CalendarEvent) -> CalendarEvent | None:
 
 
 def _labels(
-    notes: Standing, streams: Streams, info: CycleInfo, periods: Periods
+    notes: Standing, streams: Streams, period: int, past: Past
 ) -> tuple[NDArray[np.int8], Bools]:
-    """Return the label of each stream's batch, and where the reference starts anew with it."""
-    labels = np.zeros(len(streams.rows), dtype=np.int8)
-    anew = np.zeros(len(streams.rows), dtype=np.bool_)
-    for one in notes.labels:
-        first = periods.at(instant_of(one.begins))
-        if not first <= info.period < last_period(one.ends, periods) + 1:
-            continue
-        member = streams.of(one.unique_ids)
-        labels[member] = _LABELS[one.label]
-        anew[member] = one.label == "real_shift" and info.period == first
+    """Return the label of each stream's batch, and where the reference starts anew with it.
+
+    It does with the first batch that a stream has of those that a label says to be a real shift.
+    """
+    told = _told(notes, streams, period, past.periods)
+    codes = np.array([0, *(_LABELS[one.label] for one in notes.labels)], dtype=np.int8)
+    labels = codes[told + 1]
+    anew = labels == _LABELS["real_shift"]
+    for at in np.unique(told[anew]).tolist():
+        first = past.periods.at(instant_of(notes.labels[at].begins))
+        for earlier, rows in past.streams_in(first, period - 1):
+            before = _told(notes, streams, earlier, past.periods)
+            anew &= ~((told == at) & (before == at) & np.isin(streams.rows, rows))
     return labels, anew
+
+
+def _told(notes: Standing, streams: Streams, period: int, periods: Periods) -> Ints:
+    """Return by which label each stream's batch of a period is told, its place; -1 = by none."""
+    told = np.full(len(streams.rows), -1, dtype=np.int64)
+    for place, one in enumerate(notes.labels):
+        if periods.at(instant_of(one.begins)) <= period <= last_period(one.ends, periods):
+            told[streams.of(one.unique_ids)] = place
+    return told
 
 
 def last_period(ends: datetime, periods: Periods) -> int:

@@ -51,6 +51,12 @@ class Past:
         middle = float(np.median(mean))
         return found, middle + batches / (batches + OWN_BATCHES) * (mean - middle)
 
+    def streams_in(self, first: int, last: int) -> list[tuple[int, Ints]]:
+        """Return the judged periods among these, ascending, and the rows of their streams."""
+        if last < first:
+            return []
+        return [(one.info.period, one.streams) for one in self._entries(first, last)]
+
     def _logs(self, event: CalendarEvent) -> tuple[Ints, Floats]:
         first = self.periods.at(instant_of(event.begins))
         last = self.periods.at(instant_of(event.ends) - np.timedelta64(1, "us"))

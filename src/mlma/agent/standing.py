@@ -97,13 +97,19 @@ class Standing:
 
 
 def standing_of(actions: Iterable[Action]) -> Standing:
-    """Return what of some actions is in force; they come in the order of their numbers."""
-    ordered = list(actions)
+    """Return what of some actions is in force, in whatever order they come.
+
+    Their numbers count: one about judged batches is carried out before an earlier one about others.
+    """
+    ordered = sorted(actions, key=lambda one: one.number)
     undone = undone_of(ordered)
     made = _Fold()
     for action in ordered:
-        if action.kind in ORDERS and action.number not in undone:
+        if action.kind not in ORDERS:
+            continue
+        if action.number not in undone:
             made.take(action)
+        made.plan_done(action)  # undone or not: a plan asks once
     return Standing(
         frozen=made.frozen,
         pinned=made.pinned,
@@ -158,7 +164,8 @@ class _Fold:
         if take is not None:
             take(self, action, order_of(action))
 
-    def retrain(self, action: Action, _: Order) -> None:
+    def plan_done(self, action: Action) -> None:
+        """Take note that an action asked for what was planned."""
         plan = self.plans.get(int(action.payload.get("plan", 0)))
         if plan is not None:
             self.plans[plan.action] = Planned(plan.action, plan.at, plan.unique_ids, done=True)
@@ -216,7 +223,6 @@ class _Fold:
 
 
 _TAKERS: dict[str, Callable[[_Fold, Action, Any], None]] = {
-    "retrain": _Fold.retrain,
     "plan": _Fold.plan,
     "freeze": _Fold.freeze,
     "unfreeze": _Fold.unfreeze,

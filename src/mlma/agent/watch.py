@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlma.agent.births import born, with_streams
+from mlma.agent.births import born, first_ages, with_streams
 from mlma.agent.cycle import Cycled, Others, monitor_of, run_cycle
 from mlma.domain.batches import LossBatch
 from mlma.domain.errors import SettingsError
@@ -120,7 +120,7 @@ class Watch:
         state, losses = memory.state, batch.losses
         if self.reads_single_losses:
             state, losses = same_width(state, losses)
-        own = state.rows(at)
+        own = first_ages(state.rows(at), self.monitor, self.seed)
         hard = np.full(len(at), np.nan) if benchmark is None else benchmark
         ease, level = difficulty(hard, own.benchmark_level, self.monitor.adjustment)
         if said.expected is not None:
@@ -157,7 +157,8 @@ class Watch:
 
     def _newborn(self, names: Sequence[str]) -> AgentState:
         slots = 1 if self.slot is None else int(self.batch // self.slot)
-        return born(names, self.monitor, slots, self.seed)
+        ageless = replace(self.monitor, max_age=None, review_age=None)  # see `first_ages`
+        return born(names, ageless, slots, self.seed)
 
 
 def watch_for(settings: LiveSettings) -> Watch:

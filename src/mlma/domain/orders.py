@@ -96,9 +96,11 @@ class SetBudget(Order):
 
     def __post_init__(self) -> None:
         limit = self.per_cycle
-        if limit is not None and (isinstance(limit, bool) or limit < 0):
+        whole = isinstance(limit, int) and not isinstance(limit, bool)
+        if limit is not None and not (whole and limit >= 0):
             raise DataError(
-                f"`per_cycle` of a budget must be 0 re-trainings or more, or none. Got {limit!r}."
+                f"`per_cycle` of a budget must be a whole number of re-trainings, 0 or more, or "
+                f"none. Got {limit!r}."
             )
 
 

@@ -33,7 +33,7 @@ LOST = timedelta(seconds=60)
 """A run of which nothing was heard for so long has died with the machine that played it."""
 
 DIED = "The server that played it died. Hint: start it again."
-ENDED = "The process that played it ended with exit code {}. Hint: it may have been out of memory."
+ENDED = "The process that played it ended with exit code {}. Hint: see the log of the server."
 
 _PULSE = "lab"
 """Setting of the store: who plays which run, and when that was last heard of."""

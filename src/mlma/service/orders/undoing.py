@@ -157,10 +157,16 @@ def _requests(order: Undo, action: Action, root: Action, known: Known) -> Draft:
 
 
 def _asked_again(root: Action, known: Known) -> Draft:
-    names = tuple(name for name in names_of(root) if name not in known.open_requests)
+    were = names_of(root)
+    held = {
+        *known.held(known.standing.pinned, were),
+        *known.held(known.standing.frozen, were),
+    }
+    names = tuple(name for name in were if name not in known.open_requests and name not in held)
     requests = retrainings(known, names, Versions(known.store, known.fleet.row))
     return Draft(
-        sentence=f"; asks for {len(names):,} re-trainings again",
+        sentence=f"; asks for {len(names):,} re-trainings again"
+        f"{also(len(held), 'pinned or frozen')}",
         streams=names,
         changes=[Change(name, None, "re-training", "", "asked for") for name in names],
         counts={"re-trainings asked for": len(names)},
