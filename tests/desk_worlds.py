@@ -1,10 +1,11 @@
 """A fleet whose truth is known, a real server that watches it, and people who sit at its desk.
 
-The losses of each day are drawn anew from the day, whoever asks; troubles are planted. The trainer is
-played: it answers a day after it was asked, and a new version takes off what heals.
+The losses of each day are drawn anew from the day, whoever asks; troubles are planted. The trainer
+is played: it answers on the day on which it is asked, and a new version takes off what heals.
 """
 
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from live_server import serving, settings_of
-from mlma.adapters.store import open_store
 from mlma.domain.inbox import Parcel, Rows
 from mlma.domain.rows import LossRows
 from mlma.service.bootstrap import build
@@ -20,6 +20,7 @@ from mlma.service.ground import lay_ground
 from people_at_desks import user
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+"""A Monday; with the quiet days over it is the morning of Tuesday, 6 February."""
 SLOTS = 4
 CITIES = ("Antwerp", "Bruges", "Ghent", "Leuven")
 KINDS = ("bakery", "bookshop", "café", "florist")
@@ -30,7 +31,7 @@ QUIET = 36
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong: the losses of some streams times ``factor``, or no actuals at factor 0.
+    """What goes wrong: the losses of some streams times ``factor``; NaN = no actuals come.
 
     heals
         whether a version that was trained ``after`` days of it knows better.
@@ -76,9 +77,8 @@ class World:
         at = CITIES.index(city)
         return tuple(row for row in range(self.streams) if row % 4 == at)
 
-    def losses(self, day, trained=None):
+    def losses(self, day):
         """Losses of a day ``(streams, SLOTS)``; NaN = no actual came."""
-        trained = self.trained if trained is None else trained
         rng = np.random.default_rng([self.seed, day])
         level = np.random.default_rng(self.seed).gamma(8.0, 0.5, self.streams)
         made = np.exp(rng.normal(0.0, self.noise, self.streams))[:, None] * level[:, None]
@@ -87,9 +87,7 @@ class World:
             if not one.begins <= day < one.ends:
                 continue
             for row in one.rows:
-                if not one.factor:
-                    made[row] = np.nan
-                elif not (one.heals and trained.get(row, -1) >= one.begins + one.after):
+                if not (one.heals and self.trained.get(row, -1) >= one.begins + one.after):
                     made[row] *= one.factor
         return made
 
@@ -111,23 +109,20 @@ class World:
         service.store.accept(parcels)
 
     def train(self, service, day):
-        """Answer what was asked for: the versions have seen the days up to this one."""
+        """Answer what was asked for: the new versions have seen the days up to this one."""
         asked = [one.request for _, one in service.store.requests(status=("open", "claimed"))]
-        for kind in {one.kind for one in asked}:
-            those = [one for one in asked if one.kind == kind]
-            names, ids = [one.unique_id for one in those], [one.id for one in those]
-            if kind == "restore":
-                service.live.deployed(names, requests=ids)
-                continue
+        names = [one.unique_id for one in asked]
+        if names:
             at = {name: row for row, name in enumerate(self.names)}
             self.trained |= {at[name]: day for name in names}
-            service.live.deployed(names, self._held_out(names, at, day), requests=ids)
+            held_out = self._held_out(names, at, day)
+            service.live.deployed(names, held_out, requests=[one.id for one in asked])
 
     def _held_out(self, names, at, day):
         """Losses that new versions would have had on the last days."""
-        days = list(range(max(day + 1 - HELD_OUT, 0), day + 1))
+        days = range(max(day + 1 - HELD_OUT, 0), day + 1)
         rows = [at[name] for name in names]
-        loss = np.array([np.nanmean(_whole(self.losses(one))[rows], axis=1) for one in days])
+        loss = np.array([self.losses(one)[rows].mean(axis=1) for one in days])
         starts = np.array([START.replace(tzinfo=None) + timedelta(days=one) for one in days])
         there = ~np.isnan(loss.ravel())
         code = np.tile(np.arange(len(rows)), len(days))
@@ -135,13 +130,7 @@ class World:
         return LossRows(tuple(names), code[there], ds[there], loss.ravel()[there], ())
 
 
-def _whole(losses):
-    """Losses without rows that are missing as a whole: these have the mean of the others."""
-    return np.where(np.isnan(losses), np.nanmean(losses), losses)
-
-
-ANN, BOB, ROB = user("ann"), user("bob"), user("rob", "read")
-ADA = user("ada", "admin")
+ROLES = {"ann": "engineer", "bob": "engineer", "rob": "read", "ada": "admin"}
 
 
 def desk_settings(path, **more):
@@ -149,7 +138,7 @@ def desk_settings(path, **more):
         "agent": {"slot": "6h", "policy": "mlma(pool=1, max_age=None, review_age=None)"},
         "store": {"url": f"sqlite:///{path}"},
         "clock": {"kind": "simulated"},
-        "users": (ANN, BOB, ROB, ADA),
+        "users": tuple(user(name, role) for name, role in ROLES.items()),
     }
     return settings_of(**tables | more)
 
@@ -160,33 +149,51 @@ class Desk:
 
     today
         the day whose batch is the next one.
+    base, app
+        address and application of the server.
     """
 
     service: object
     world: World
     today: int
     base: str = ""
+    app: object = None
 
-    def passes(self, days=1):
-        """Let days pass: rows come, the agent judges them, the trainer answers."""
+    def passes(self, days=1, *, trains=True):
+        """Let days pass: rows come, the agent judges them, the trainer answers if it is there."""
         for _ in range(days):
             self.world.push(self.service, self.today)
             self.today += 1
             self.service.clock.advance(START + timedelta(days=self.today, hours=7))
-            judged = self.service.scheduler.tick()
-            assert judged, f"day {self.today - 1} was not judged"
-            self.world.train(self.service, self.today - 1)
+            self.service.scheduler.tick()  # or its thread was first
+            assert self.judged == self.today, f"{self.judged} of {self.today} days were judged"
+            if trains:
+                self.world.train(self.service, self.today - 1)
         return self
+
+    @property
+    def judged(self):
+        """Number of the newest cycle."""
+        return self.service.store.cycles(newest_first=True, limit=1)[0].cycle
+
+    def looks(self):
+        """Have the agent look now: it takes up what people ordered."""
+        return self.service.scheduler.tick()
 
     def incidents(self, **asked):
         return self.service.store.incidents(**asked)
+
+    def waits(self, minutes):
+        """Let nobody touch a key for so long, as the sessions count it."""
+        now = time.time() + 60 * minutes
+        self.app.state.people.sessions.clock = lambda: now
 
 
 _PASTS = {}
 
 
-def quiet_past(factory, world=None):
-    """Path of a store with quiet days, written once in each process, and what was trained in them."""
+def quiet_past(factory):
+    """Path of a store with quiet days, written once in each process, and who was trained when."""
     if not _PASTS:
         world, path = World(), factory.mktemp("desk") / "past.db"
         service = build(desk_settings(path))
@@ -206,5 +213,6 @@ def at_work(folder, factory, troubles=(), **more):
     path = folder / "store.db"
     shutil.copy(past, path)
     world = World(troubles=tuple(troubles), trained=dict(trained))
-    with serving(desk_settings(path, **more)) as (service, client):
-        yield Desk(service, world, QUIET, str(client.base_url).rstrip("/"))
+    apps = []
+    with serving(desk_settings(path, **more), apps.append) as (service, client):
+        yield Desk(service, world, QUIET, str(client.base_url).rstrip("/"), apps[0])
