@@ -17,19 +17,17 @@ from numpy.typing import NDArray
 
 from mlma.agent.afterwards import Afterwards, afterwards
 from mlma.agent.agenda import NOTHING, Agenda
-from mlma.agent.announcing import ordered_events
-from mlma.agent.asking import due_plans
 from mlma.agent.carrying import carried_out, check_known, held_out_payload
 from mlma.agent.closing import Closing
 from mlma.agent.committing import Committing, Standpoint
 from mlma.agent.desk import Desk, Reading, batch_length
-from mlma.agent.exclusions import Exclusions, exclusions
 from mlma.agent.gathering import Gathering
 from mlma.agent.heard import KINDS, Heard
 from mlma.agent.incidents import traces_of
 from mlma.agent.judging import Inputs, Registered, judged
 from mlma.agent.lateness import late_readings
 from mlma.agent.past import Past
+from mlma.agent.planning import Planning
 from mlma.agent.recomputing import recomputed, restored, unchanged
 from mlma.agent.watch import Memory, Watch, watch_for
 from mlma.domain.ledger import Action, CycleEntry, CycleInfo, Lease
@@ -87,6 +85,7 @@ class LiveAgent:
         self._watch = watch_for(settings)
         self._committing = Committing(settings, store)
         self.heard = Heard(store)
+        self._planning = Planning(settings, store, self.heard)
         self._lease: Lease | None = None
         self._lock = RLock()
         self._reopened_at: datetime | None = None
@@ -246,7 +245,7 @@ class LiveAgent:
     def _step(self) -> list[CycleInfo]:
         """Judge one period, or some again; empty = there is nothing to do."""
         now = self._clock.now()
-        self._ask_for_plans(now)
+        self._planning.ask(now, self._memory, self._registered.tags, self._last)
         gathered, ready = (None, Closing()) if self._fits_open() else self._next(now)
         waited = self._reopened_at is None or now - self._reopened_at >= REOPEN_EVERY
         late: dict[int, Reading] = {}
@@ -259,27 +258,6 @@ class LiveAgent:
         if gathered is None or not ready.closed:
             return []
         return self._judge(gathered, ready, now)
-
-    def _ask_for_plans(self, now: datetime) -> None:
-        """Ask for the re-trainings whose time has come."""
-        if all(plan.done or now < plan.at for plan in self.heard.standing().plans.values()):
-            return
-        open_ones = self._store.requests(status=("open", "claimed"))
-        asked = {one.request.unique_id for _, one in open_ones}
-        tags, periods = self._registered.tags, self.settings.periods
-
-        def left_out(names: Sequence[str]) -> Mapping[str, Exclusions]:
-            return exclusions(self.heard.standing(), names, tags, periods)
-
-        known = self.heard.actions()
-        newest = known[-1].number
-        for action, requests in due_plans(known, now, self._memory, asked, left_out):
-            told = list(ordered_events(requests, (), at=now, newest=self._last, periods=periods))
-            targets = self.settings.targets
-            # Nobody undid the plan, or asked for it as well, since it was looked at.
-            newest = self._store.act(
-                [action], requested=requests, after=newest, events=told, targets=targets
-            )
 
     def _said_afterwards(self, now: datetime) -> Afterwards:
         """Return what was said of judged batches since the last look."""
