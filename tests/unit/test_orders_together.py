@@ -142,7 +142,7 @@ def test_two_agents_ask_once_for_what_is_planned(world):
     # It had looked before the first one asked, and believes still that it leads.
     other.heard._store = Deaf(world.store)
     with pytest.raises(ConflictError, match="Somebody was first"):
-        other._ask_for_plans(world.clock.now())
+        other._planning.ask(world.clock.now(), other.memory, {}, None)
     assert [one.kind for one in world.desk.actions()] == ["plan", "retrain"]
 
 
