@@ -41,7 +41,7 @@ class LabWorld:
     delay: int = 1
     brings: int = 0  # held-out batches
     seed: int = 0
-    at: list = field(default_factory=list, compare=False)
+    at: list = field(init=False, default_factory=list, compare=False)  # of this world alone
 
     def __post_init__(self):
         rng = np.random.default_rng(self.seed)

@@ -99,7 +99,11 @@ def _account(store: Store, live: LiveSettings) -> Account:
             (one.cycle, one.revision, names[one.stream], one.verdict, one.decision, one.reason)
             for _, one in store.decided()
         ),
-        events={one.event.id: one.status for one in store.deliveries()},
+        events={
+            one.event.id: one.status
+            for one in store.deliveries()
+            if not one.error.startswith("left out")  # a kind that the receiver did not ask for
+        },
         versions=dict(zip(names, version, strict=False)),
         inbox=_inbox(store, names),
         unverified=_unverified(store, live),

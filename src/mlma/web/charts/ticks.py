@@ -25,6 +25,7 @@ def number_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(one * power for one in _ROUND if one * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)  # a span that is tiny beside its numbers rounds to a point
     return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
