@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,7 @@ from mlma.agent.cycle import monitor_of
 from mlma.domain.ledger import ABSENT, CycleInfo, OpenRequest, unpacked
 from mlma.domain.periods import Periods
 from mlma.domain.settings import MLMA, policy_from
-from mlma.domain.verdicts import Decision, Evidence
+from mlma.domain.verdicts import Evidence
 from mlma.library.result import evidence_frame
 from mlma.ports.store import Store
 from mlma.steps.show import shown
@@ -184,17 +183,6 @@ class ReadingRoom:
         made = [self.periods.start(info.period) for info in cycles]
         told = pl.Series("ds", np.array(made, dtype="datetime64[us]"), dtype=pl.Datetime("us"))
         return told if self.periods.zone is None else told.dt.replace_time_zone("UTC")
-
-
-def open_findings(summary: Any) -> list[dict[str, Any]]:
-    """Return the findings of a cycle's summary that are open."""
-    return [one for one in summary.get("findings", ()) if one["state"] != "closed"]
-
-
-def alarmed(view: CycleView) -> Ints:
-    """Return the entries of a cycle that alarm or are escalated."""
-    escalated = view.records["decision"] == Decision.ESCALATE
-    return np.flatnonzero(escalated | (view.records["alarm"] != 0))
 
 
 def _laid_over(
